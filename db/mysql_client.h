@@ -1,0 +1,57 @@
+/*
+ * mysql_client - one connection, blocking, owned by one thread. The one home of the MySQL headers;
+ * works with libmariadb and with Oracle's libmysqlclient (their differences are in mysql_compat.h).
+ */
+#ifndef DB_MYSQL_CLIENT_H
+#define DB_MYSQL_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "db/directory.h"
+#include "db/mysql_table.h"
+
+struct mysql_client;
+
+/* Once, before any thread; and around the life of each thread that uses a client. */
+bool mysql_client_library_init(struct fault *fault);
+void mysql_client_thread_init(void);
+void mysql_client_thread_end(void);
+
+enum mysql_error_class {
+    MYSQL_NO_ERROR = 0,
+    MYSQL_ERROR_SERVER,    /* rest the host, close the connection */
+    MYSQL_ERROR_STATEMENT, /* reconnect once */
+    MYSQL_ERROR_KEY,       /* concerns this key only */
+    MYSQL_ERROR_SETUP,     /* password, table, column, right: somebody must mend it */
+};
+
+/* Any error number we do not know is MYSQL_ERROR_SETUP when a query raised it: it says nothing
+ * about other keys or the host. */
+enum mysql_error_class mysql_error_classify(unsigned error_number);
+
+/* NULL, the class and a fault ("mysql HOST: ...", never the password). Blocks at most about
+ * mysql_connect_timeout. */
+struct mysql_client *mysql_client_connect(const struct mysql_table *table,
+                                          const struct mysql_host *host,
+                                          const struct settings *settings,
+                                          enum mysql_error_class *error, struct fault *fault);
+void mysql_client_close(struct mysql_client *client); /* NULL is fine */
+
+/* The socket, for the watchdog's shutdown(2); -1 where there is none. */
+int mysql_client_socket(const struct mysql_client *client);
+
+/* mysql_real_escape_string with the connection's charset. */
+size_t mysql_client_escape(void *client, char *to, const char *bytes, size_t length);
+
+/*
+ * Runs one statement and reads all of all its result sets to their end (CALL leaves several). FOUND
+ * when any row has a column that is neither NULL nor empty; the values go through the table's
+ * result_format and expansion_limit. *rows: how many came. UNAVAILABLE with class and fault
+ * otherwise; a result that broke off half-way is never ABSENT.
+ */
+void mysql_client_query(struct mysql_client *client, const struct mysql_table *table,
+                        const char *key, const char *sql, size_t length, unsigned long *rows,
+                        enum mysql_error_class *error, struct finding *finding);
+
+#endif

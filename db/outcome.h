@@ -1,0 +1,78 @@
+/*
+ * outcome - what is known about one recipient, and on what evidence. This is what is cached.
+ *
+ * The cached form is one line of text, the same in the process cache and in memcached:
+ *
+ *     rm1 KEYHASH STANDING VERIFIED [REPLY]
+ *
+ * KEYHASH    32 hex digits: the digest of the key the value belongs to. A value that carries
+ *            another's is not ours, whatever the server says.
+ * STANDING   one letter: K known, A absent, F foreign, O override
+ * VERIFIED   seconds since 1970 when the directory said so, decimal, no sign
+ * REPLY      O only: "pass" or "CODE X.Y.Z text"
+ *
+ * Single spaces, no newline, nothing after it. Decoding is strict: what is not exactly this is a
+ * miss. UNAVAILABLE and UNCHECKED have no letter: they are never cached.
+ */
+#ifndef DB_OUTCOME_H
+#define DB_OUTCOME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/reply_setting.h"
+#include "shared/digest.h"
+#include "shared/fault.h"
+
+enum standing {
+    STANDING_UNAVAILABLE = 0, /* we do not know */
+    STANDING_KNOWN,           /* the directory has, or had, this recipient */
+    STANDING_ABSENT,          /* the directory says there is no such recipient */
+    STANDING_FOREIGN,         /* domain_maps says the domain is not ours */
+    STANDING_OVERRIDE,        /* access_maps decides: see reply */
+    STANDING_UNCHECKED,       /* recipient_maps is empty */
+};
+
+enum tier {
+    TIER_NONE = 0, /* nobody vouches */
+    TIER_PROCESS_CACHE,
+    TIER_MEMCACHE,
+    TIER_DIRECTORY,
+    TIER_STALE, /* a memcached answer past positive_ttl */
+};
+
+/* Why an outcome must not turn into a 5xx although it looks as if it could. */
+enum doubt {
+    DOUBT_NONE = 0,
+    DOUBT_SHED,       /* lookup_slots were taken */
+    DOUBT_LATE,       /* lookup_deadline passed */
+    DOUBT_BAD_ACTION, /* access_maps holds something that is no action */
+};
+
+struct outcome {
+    enum standing standing;
+    enum tier tier;
+    enum doubt doubt;
+    bool asked_now;             /* a directory query made for this recipient now says so */
+    int64_t verified;           /* wall clock, seconds: when the directory said so; 0 never */
+    struct reply_setting reply; /* STANDING_OVERRIDE */
+    struct fault why;           /* STANDING_UNAVAILABLE: the reason */
+};
+
+enum { OUTCOME_TEXT_MAX = 512 }; /* bytes of the cached form, with the NUL */
+
+/* The length, or 0 where the outcome is none that may be cached. */
+size_t outcome_encode(const struct outcome *outcome, const struct digest *key,
+                      char text[OUTCOME_TEXT_MAX]);
+
+/* False unless it is exactly a value of this key, verified no later than `now` + 5 minutes (clocks
+ * differ a little between nodes). Sets standing, verified and reply; tier and the rest are the
+ * caller's. */
+bool outcome_decode(const char *bytes, size_t length, const struct digest *key, int64_t now,
+                    struct outcome *outcome);
+
+const char *standing_name(enum standing standing);
+const char *tier_name(enum tier tier);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * address - the recipient as the directory knows it: an RFC 5321 mailbox in one canonical form.
+ *
+ * Pure functions on the caller's memory; any thread. Nothing here allocates.
+ */
+#ifndef SHARED_ADDRESS_H
+#define SHARED_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    /* RFC 5321 4.5.3.1 says 64, and asks not to enforce it; VERP and SRS go beyond. What is longer
+     * than this no directory holds, and it is malformed. Octets, without the NUL. */
+    ADDRESS_LOCAL_MAX = 1024,
+    ADDRESS_DOMAIN_MAX = 255,                                        /* RFC 5321 4.5.3.1.2 */
+    ADDRESS_KEY_MAX = 2 * ADDRESS_LOCAL_MAX + ADDRESS_DOMAIN_MAX + 4 /* all quoted, '@', the NUL */
+};
+
+/* The parts are folded: ASCII letters in lower case, in the domain and in the local part (Postfix
+ * folds its lookup keys too). Bytes of UTF-8 stay as they are. */
+struct address {
+    char local[ADDRESS_LOCAL_MAX + 1];   /* unquoted: what "a b"@x means is `a b` */
+    char domain[ADDRESS_DOMAIN_MAX + 1]; /* name or [literal]; "" only for bare <postmaster> */
+    char key[ADDRESS_KEY_MAX];           /* canonical: local part quoted only where it must be */
+    bool quoted;                         /* the canonical local part needs its quotes */
+};
+
+enum address_result {
+    ADDRESS_MALFORMED = 0, /* not a mailbox, too long, or not UTF-8: nothing was set */
+    ADDRESS_OK,
+    ADDRESS_NO_DOMAIN,  /* a local part alone; local is set, domain and key are not */
+    ADDRESS_POSTMASTER, /* bare <postmaster>, in any case: RFC 5321 4.5.1 */
+};
+
+/* `text` is a path or mailbox, with or without angle brackets, `length` bytes (NULs are refused).
+ */
+enum address_result address_parse(const char *text, size_t length, struct address *address);
+
+/*
+ * The keys under which a lookup table may hold the address, in Postfix's order: the whole address,
+ * the address without its extension, the catch-all @domain. Where the local part needs quotes, the
+ * quoted form comes first and the unquoted one second, as Postfix does.
+ *
+ * `delimiters` is recipient_delimiter: a set of characters, "" for none. The local part is split
+ * at the first of them, never at its first byte. `postmaster`, `mailer-daemon`, `double-bounce`,
+ * and where '-' is a delimiter `owner-*` and `*-request`, are never split (Postfix split_addr.c).
+ */
+enum { ADDRESS_PROBES_MAX = 5 };
+
+struct address_probes {
+    size_t count;
+    char key[ADDRESS_PROBES_MAX][ADDRESS_KEY_MAX];
+};
+
+void address_probes(const struct address *address, const char *delimiters,
+                    struct address_probes *probes);
+
+#endif

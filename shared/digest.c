@@ -1,0 +1,39 @@
+#include "shared/digest.h"
+
+#include <sodium.h>
+#include <string.h>
+
+static unsigned char
+    digest_key[crypto_shorthash_siphashx24_KEYBYTES]; /* set once, before threads */
+
+bool digest_init(void)
+{
+    if (sodium_init() < 0)
+        return false;
+    randombytes_buf(digest_key, sizeof digest_key);
+    return true;
+}
+
+struct digest digest_local(const void *bytes, size_t length)
+{
+    struct digest digest;
+    crypto_shorthash_siphashx24(digest.bytes, bytes, length, digest_key);
+    return digest;
+}
+
+struct digest digest_shared(const void *bytes, size_t length)
+{
+    struct digest digest;
+    crypto_generichash(digest.bytes, sizeof digest.bytes, bytes, length, NULL, 0);
+    return digest;
+}
+
+void digest_to_hex(const struct digest *digest, char hex[DIGEST_HEX + 1])
+{
+    sodium_bin2hex(hex, DIGEST_HEX + 1, digest->bytes, sizeof digest->bytes);
+}
+
+bool digest_equal(const struct digest *a, const struct digest *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}

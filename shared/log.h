@@ -1,0 +1,30 @@
+/*
+ * log - to syslog, or to standard error in the foreground. Any thread.
+ *
+ * A line is written whole with one call; control characters come out as \xNN, so nothing a client
+ * sends can forge a line. Errors and changes of state are logged by whoever owns the state, once
+ * per change.
+ */
+#ifndef SHARED_LOG_H
+#define SHARED_LOG_H
+
+#include <stdbool.h>
+
+/* The order matters: a threshold lets through its own level and those before it. */
+enum log_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
+
+enum { LOG_LINE_MAX = 4096 }; /* bytes of one line, with the NUL; longer ones are cut */
+
+/* Where lines go from now on. Before the first call they go to standard error. `facility` is a
+ * LOG_* constant of <syslog.h>; `name` is copied. May be called again (reload). */
+void log_open(bool foreground, const char *name, int facility);
+
+void log_set_level(enum log_level threshold);
+bool log_enabled(enum log_level level);
+
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,166 @@
+#include "shared/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct text text_on(char *buffer, size_t capacity)
+{
+    buffer[0] = '\0';
+    return (struct text){.bytes = buffer, .capacity = capacity};
+}
+
+void text_add_bytes(struct text *text, const char *bytes, size_t length)
+{
+    size_t room = text->capacity - 1 - text->length;
+    if (length > room) {
+        text->overflow = true;
+        length = room;
+    }
+    memcpy(text->bytes + text->length, bytes, length);
+    text->length += length;
+    text->bytes[text->length] = '\0';
+}
+
+void text_add(struct text *text, const char *string)
+{
+    text_add_bytes(text, string, strlen(string));
+}
+
+void text_add_char(struct text *text, char c)
+{
+    text_add_bytes(text, &c, 1);
+}
+
+void text_addf(struct text *text, const char *format, ...)
+{
+    size_t room = text->capacity - text->length;
+    va_list args;
+    va_start(args, format);
+    int wanted = vsnprintf(text->bytes + text->length, room, format, args);
+    va_end(args);
+    if (wanted < 0 || (size_t)wanted >= room) {
+        text->overflow = true;
+        text->length = text->capacity - 1;
+        text->bytes[text->length] = '\0';
+        return;
+    }
+    text->length += (size_t)wanted;
+}
+
+size_t text_utf8_sequence(const char *bytes, size_t length)
+{
+    /* RFC 3629 section 4: the second byte has a narrower range after four of the first bytes. */
+    const unsigned char *s = (const unsigned char *)bytes;
+    if (length == 0)
+        return 0;
+    if (s[0] < 0x80)
+        return 1;
+    size_t size = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || size > length)
+        return 0;
+    unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < size; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return size;
+}
+
+bool text_is_utf8(const char *bytes, size_t length)
+{
+    while (length > 0) {
+        size_t size = text_utf8_sequence(bytes, length);
+        if (size == 0)
+            return false;
+        bytes += size;
+        length -= size;
+    }
+    return true;
+}
+
+void text_add_printable(struct text *text, const char *bytes, size_t length)
+{
+    for (size_t i = 0; i < length;) {
+        unsigned char c = (unsigned char)bytes[i];
+        size_t size = text_utf8_sequence(bytes + i, length - i);
+        bool c1_control = size == 2 && c == 0xc2 && (unsigned char)bytes[i + 1] < 0xa0;
+        if (size == 0 || c < 0x20 || c == 0x7f || c1_control) {
+            text_addf(text, "\\x%02x", c);
+            i++;
+        } else {
+            text_add_bytes(text, bytes + i, size);
+            i += size;
+        }
+        if (c1_control) { /* its second byte alone would be no UTF-8 */
+            text_addf(text, "\\x%02x", (unsigned char)bytes[i]);
+            i++;
+        }
+    }
+}
+
+void text_lower_ascii(char *string)
+{
+    for (; *string; string++)
+        if (*string >= 'A' && *string <= 'Z')
+            *string += 'a' - 'A';
+}
+
+bool text_same_word(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a;
+        char y = *b >= 'A' && *b <= 'Z' ? (char)(*b + 32) : *b;
+        if (x != y)
+            return false;
+        if (x == '\0')
+            return true;
+    }
+}
+
+unsigned text_distance(const char *a, const char *b)
+{
+    /* Optimal string alignment, three rows; names longer than the rows are simply far apart. */
+    enum { LONGEST = 64 };
+    size_t m = strlen(a), n = strlen(b);
+    if (m >= LONGEST || n >= LONGEST)
+        return LONGEST;
+    unsigned row[3][LONGEST + 1];
+    for (unsigned j = 0; j <= n; j++)
+        row[0][j] = j;
+    for (size_t i = 1; i <= m; i++) {
+        unsigned *now = row[i % 3], *last = row[(i - 1) % 3], *before = row[(i + 1) % 3];
+        now[0] = (unsigned)i;
+        for (size_t j = 1; j <= n; j++) {
+            unsigned best = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (last[j] + 1 < best)
+                best = last[j] + 1;
+            if (now[j - 1] + 1 < best)
+                best = now[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            now[j] = best;
+        }
+    }
+    return row[m % 3][n];
+}
+
+bool text_to_number(const char *string, uint64_t max, uint64_t *number)
+{
+    uint64_t value = 0;
+    if (*string == '\0')
+        return false;
+    for (; *string; string++) {
+        if (*string < '0' || *string > '9')
+            return false;
+        uint64_t digit = (uint64_t)(*string - '0');
+        if (digit > max || value > (max - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *number = value;
+    return true;
+}
