@@ -69,6 +69,12 @@ class World:
     def postfix(self, name="mx", **options):
         return self._begin(Postfix(self.scratch, name, **options))
 
+    def postfix_not_started(self, name="mx", **options):
+        """For milters whose sockets are to stand below its queue: they must be there first."""
+        postfix = Postfix(self.scratch, name, **options)
+        self.servers.append(postfix)
+        return postfix
+
     def milter(self, name="rm", **options):
         return self._begin(RcptMilter(self.scratch, name, **options))
 

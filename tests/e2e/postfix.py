@@ -72,7 +72,7 @@ class Postfix:
         self.queue = self.directory / "queue"
         self.data = self.directory / "data"
         self.log = LogFile(self.directory / "maillog")
-        self.listeners = listeners or {"smtpd": {}}
+        self.listeners = dict(listeners or {})
         self.chroot = chroot
         self.parameters = {
             **PARAMETERS,
@@ -102,6 +102,12 @@ class Postfix:
     def milter(self, socket_path):
         """smtpd_milters for a socket below the queue: a relative path works chrooted and not."""
         return f"unix:{pathlib.Path(socket_path).relative_to(self.queue)}"
+
+    def listen_with(self, milters):
+        """One listener per milter, under its name."""
+        for name, milter in milters.items():
+            self.listeners[name] = {"smtpd_milters": self.milter(milter.socket)}
+        return self
 
     def port(self, name="smtpd"):
         return self.ports[name]
