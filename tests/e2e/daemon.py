@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from milter_client import MilterClient, ask_milter
-from processes import LogFile, Process, wait_until
+from processes import Process, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -142,7 +142,8 @@ class RcptMilter(Process):
         return MilterClient(self.socket, **options)
 
     def ctl(self, *arguments, limit=60, **options):
-        return rcptctl("-s", self.control, "-c", self.conf, *arguments, limit=limit, **options)
+        return rcptctl("-s", f"unix:{self.control}", "-c", self.conf, *arguments,
+                       limit=limit, reports=self.reports, **options)  # fmt: skip
 
     def stats(self):
         """name -> number. A daemon that is busy stopping has none."""
@@ -160,15 +161,19 @@ class RcptMilter(Process):
         count.update({name: value - before.get(name, 0) for name, value in self.stats().items()})
 
 
-def rcptctl(*arguments, limit=60, **options):
+def rcptctl(*arguments, **options):
     """Runs it to its end; the result has returncode, stdout, stderr."""
-    reports = pathlib.Path(options.pop("reports", "/tmp/rcptctl-report"))
+    return _run("rcptctl", arguments, **options)
+
+
+def rcpt_milter(*arguments, **options):
+    """The same for the daemon, with options that end it: -t, -T, -V."""
+    return _run("rcpt-milter", arguments, **options)
+
+
+def _run(program, arguments, limit=60, reports="/tmp/rcpt-milter-report", **options):
     return subprocess.run(
-        [str(build_directory() / "rcptctl"), *map(str, arguments)],
+        [str(build_directory() / program), *map(str, arguments)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace",
         timeout=limit, env={**os.environ, **sanitizer_environment(reports)}, **options,
     )  # fmt: skip
-
-
-def log_of(path):
-    return LogFile(path)

@@ -13,7 +13,7 @@ suspend and resume. This file and what it imports know nothing of pytest.
 
 import contextlib
 
-from daemon import Refused, RcptMilter, build_directory, rcptctl, sanitizer
+from daemon import Refused, RcptMilter, build_directory, rcpt_milter, rcptctl, sanitizer
 from databases import MariaDB, Memcached
 from milter_client import MilterClient, MilterGone, ask_milter
 from postfix import Postfix
@@ -23,8 +23,8 @@ from smtp_client import Reply, SmtpClient, ask_postfix
 __all__ = [
     "Late", "LogFile", "MariaDB", "Memcached", "MilterClient", "MilterGone", "Postfix", "Process",
     "RcptMilter", "Refused", "Reply", "Scratch", "SmtpClient", "World", "ask_milter",
-    "ask_postfix", "build_directory", "free_port", "mysql_table", "rcptctl", "sanitizer",
-    "wait_until",
+    "ask_postfix", "build_directory", "free_port", "mysql_table", "rcpt_milter", "rcptctl",
+    "sanitizer", "wait_until",
 ]  # fmt: skip
 
 
