@@ -47,42 +47,60 @@ static struct digest name_digest(const char *domain)
     return digest_shared(domain, strlen(domain));
 }
 
+/* One generation as this node remembers it. It is asked for again once it is no longer fresh, but
+ * serves on while its server cannot be asked: one dead server must not turn the others off. */
+struct memory {
+    struct digest value;
+    int64_t fresh_until_ms; /* monotonic */
+};
+
 static void remember(struct generations *generations, const struct digest *name,
                      const struct digest *value)
 {
-    if (generations->remember_ms > 0)
-        lru_put(generations->remembered, name, clock_mono_ms() + generations->remember_ms,
-                value->bytes, sizeof value->bytes);
+    int64_t now = clock_mono_ms();
+    struct memory memory = {.value = *value, .fresh_until_ms = now + generations->remember_ms};
+    lru_put(generations->remembered, name, now + GENERATION_KEEP_S * INT64_C(1000), &memory,
+            sizeof memory);
 }
 
-static bool fetch(struct generations *generations, const struct digest *name,
-                  struct deadline deadline, struct trace *trace, struct digest *value)
+static enum memcache_result fetch(struct generations *generations, const struct digest *name,
+                                  struct deadline deadline, struct trace *trace,
+                                  struct digest *value)
 {
     size_t length;
     enum memcache_result result =
         memcache_get(generations->memcache, MEMCACHE_GENERATION, name, deadline, trace,
                      value->bytes, sizeof value->bytes, &length);
-    return result == MEMCACHE_HIT && length == sizeof value->bytes;
+    if (result == MEMCACHE_HIT && length != sizeof value->bytes)
+        return MEMCACHE_FAILED; /* not what we wrote: that server is not to be believed */
+    return result;
 }
 
 static bool generation_of(struct generations *generations, const char *domain,
                           struct deadline deadline, struct trace *trace, struct digest *value)
 {
     struct digest name = name_digest(domain);
+    struct memory memory;
     size_t length;
-    if (lru_get(generations->remembered, &name, clock_mono_ms(), value->bytes, sizeof value->bytes,
-                &length))
+    bool remembered =
+        lru_get(generations->remembered, &name, clock_mono_ms(), &memory, sizeof memory, &length);
+    if (remembered && clock_mono_ms() < memory.fresh_until_ms) {
+        *value = memory.value;
         return true;
-    if (!fetch(generations, &name, deadline, trace, value)) {
-        /* Missing, or not what we wrote. Of several nodes that make one now, the first wins. */
-        struct digest fresh = digest_random();
-        if (!memcache_add(generations->memcache, MEMCACHE_GENERATION, &name, deadline, fresh.bytes,
-                          sizeof fresh.bytes, GENERATION_KEEP_S) ||
-            !fetch(generations, &name, deadline, trace, value))
-            return false;
     }
-    remember(generations, &name, value);
-    return true;
+    enum memcache_result result = fetch(generations, &name, deadline, trace, value);
+    if (result == MEMCACHE_MISS) {
+        /* Of several nodes that make one now, the first wins. */
+        struct digest fresh = digest_random();
+        memcache_add(generations->memcache, MEMCACHE_GENERATION, &name, deadline, fresh.bytes,
+                     sizeof fresh.bytes, GENERATION_KEEP_S);
+        result = fetch(generations, &name, deadline, trace, value);
+    }
+    if (result == MEMCACHE_HIT)
+        remember(generations, &name, value);
+    else if (remembered)
+        *value = memory.value;
+    return result == MEMCACHE_HIT || remembered;
 }
 
 bool generations_get(struct generations *generations, const char *domain, struct deadline deadline,

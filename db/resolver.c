@@ -146,6 +146,13 @@ static int64_t fresh_for_s(const struct settings *settings, enum standing standi
     return positive ? settings->positive_ttl_s : settings->negative_ttl_s;
 }
 
+/* How long a KNOWN may speak for its recipient while the directory is unavailable. */
+static int64_t vouches_for_s(const struct settings *settings)
+{
+    return settings->stale_ttl_s > settings->positive_ttl_s ? settings->stale_ttl_s
+                                                            : settings->positive_ttl_s;
+}
+
 static bool is_fresh(const struct settings *settings, const struct outcome *outcome, int64_t now)
 {
     return now - outcome->verified < fresh_for_s(settings, outcome->standing);
@@ -164,7 +171,7 @@ static bool ask_process_cache(struct lookup *lookup, struct outcome *outcome)
     struct resolver *resolver = lookup->resolver;
     char value[OUTCOME_TEXT_MAX];
     size_t length;
-    if (!resolver->outcomes || lookup->mode != LOOKUP_CACHED)
+    if (!resolver->outcomes || lookup->mode == LOOKUP_ASK_NOW)
         return false;
     int64_t now = clock_wall_s();
     if (!lru_get(resolver->outcomes, &lookup->local, clock_mono_ms(), value, sizeof value,
@@ -233,7 +240,7 @@ static bool ask_memcache(struct lookup *lookup, struct outcome *outcome)
     }
     counter_add(COUNT_memcache_misses);
     if (ours && outcome->standing == STANDING_KNOWN &&
-        now - outcome->verified < resolver->settings->stale_ttl_s) {
+        now - outcome->verified < vouches_for_s(resolver->settings)) {
         lookup->stale = *outcome;
         trace_outcome(lookup, "memcached, kept as evidence", outcome);
     } else if (result != MEMCACHE_FAILED) {
@@ -252,9 +259,8 @@ static void store_in_memcache(struct lookup *lookup, const struct outcome *outco
     if (!lookup->shared_is_set)
         return;
     size_t length = outcome_encode(outcome, &lookup->shared, value);
-    int64_t keep = fresh_for_s(s, outcome->standing);
-    if (outcome->standing == STANDING_KNOWN && s->stale_ttl_s > keep)
-        keep = s->stale_ttl_s;
+    int64_t keep =
+        outcome->standing == STANDING_KNOWN ? vouches_for_s(s) : fresh_for_s(s, outcome->standing);
     if (length > 0 && keep > 0)
         memcache_put(resolver->memcache, MEMCACHE_OUTCOME, &lookup->shared, lookup->deadline, value,
                      length, keep);
@@ -335,6 +341,7 @@ static void ask_recipient_maps(struct lookup *lookup, const struct address_probe
         return;
     }
     struct finding trouble = {.answer = ABSENT};
+    bool late = false;
     for (size_t i = 0; i < probes->count; i++) {
         struct finding finding = {0};
         maps_find(maps, probes->key[i], lookup->deadline, lookup->trace, &finding);
@@ -344,7 +351,9 @@ static void ask_recipient_maps(struct lookup *lookup, const struct address_probe
         }
         if (finding.answer == UNAVAILABLE && trouble.answer == ABSENT)
             trouble = finding;
+        late |= finding.late;
     }
+    trouble.late = late;
     if (trouble.answer == ABSENT)
         outcome->standing = STANDING_ABSENT;
     else
@@ -361,19 +370,19 @@ static void ask_maps(struct lookup *lookup, struct outcome *outcome)
         ask_recipient_maps(lookup, &probes, outcome);
 }
 
-static bool take_slot(struct resolver *resolver)
+/* A caller that is about to wait for a server takes one of lookup_slots; false when all are taken.
+ */
+static bool take_slot(struct resolver *resolver, bool waits)
 {
-    if (!resolver->directory_waits)
-        return true;
-    if (atomic_fetch_add(&resolver->slots_taken, 1) < resolver->settings->lookup_slots)
+    if (!waits || atomic_fetch_add(&resolver->slots_taken, 1) < resolver->settings->lookup_slots)
         return true;
     atomic_fetch_sub(&resolver->slots_taken, 1);
     return false;
 }
 
-static void return_slot(struct resolver *resolver)
+static void return_slot(struct resolver *resolver, bool waits)
 {
-    if (resolver->directory_waits)
+    if (waits)
         atomic_fetch_sub(&resolver->slots_taken, 1);
 }
 
@@ -405,7 +414,8 @@ static void ask_directory(struct lookup *lookup, struct outcome *outcome)
         fault_set(&outcome->why, "the directory is taken to be down");
         return;
     }
-    if (!take_slot(lookup->resolver)) {
+    bool waits = lookup->resolver->directory_waits;
+    if (!take_slot(lookup->resolver, waits)) {
         counter_add(COUNT_lookups_shed);
         outcome->interlock = INTERLOCK_SHED;
         fault_set(&outcome->why, "all %u lookup_slots are taken, so the directory was not asked",
@@ -415,7 +425,7 @@ static void ask_directory(struct lookup *lookup, struct outcome *outcome)
     }
     int64_t verified = clock_wall_s(); /* before the query: the answer is no younger than it says */
     ask_maps(lookup, outcome);
-    return_slot(lookup->resolver);
+    return_slot(lookup->resolver, waits);
     count_directory_answer(outcome);
     if (outcome->standing == STANDING_UNAVAILABLE)
         return;
@@ -457,6 +467,28 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
     }
 }
 
+/* What role_maps says; UNAVAILABLE, and a value that is no role, make a primary. */
+static enum role ask_role_maps(struct resolver *resolver, const char *domain,
+                               struct deadline deadline, struct trace *trace, bool *answered)
+{
+    struct finding finding = {0};
+    bool waits = maps_wait(resolver->role_maps);
+    if (take_slot(resolver, waits)) {
+        maps_value(resolver->role_maps, domain, deadline, trace, &finding);
+        return_slot(resolver, waits);
+    }
+    *answered = finding.answer != UNAVAILABLE;
+    if (finding.answer == ABSENT)
+        return resolver->settings->role;
+    if (finding.answer == FOUND && text_same_word(finding.value, role_name(ROLE_FALLBACK)))
+        return ROLE_FALLBACK;
+    if (finding.answer == FOUND && !text_same_word(finding.value, role_name(ROLE_PRIMARY)))
+        log_warning("role_maps: \"%s\" for %s is neither \"primary\" nor \"fallback\" - this node "
+                    "is a primary for it",
+                    finding.value, domain);
+    return ROLE_PRIMARY;
+}
+
 enum role resolver_role(struct resolver *resolver, const char *domain, struct deadline deadline,
                         struct trace *trace)
 {
@@ -470,20 +502,11 @@ enum role resolver_role(struct resolver *resolver, const char *domain, struct de
         lru_get(resolver->roles, &key, clock_mono_ms(), &cached, sizeof cached, &length))
         return (enum role)cached;
 
-    struct finding finding = {0};
-    maps_value(resolver->role_maps, domain, deadline, trace, &finding);
-    enum role role = ROLE_PRIMARY; /* UNAVAILABLE, or a value that is no role */
-    if (finding.answer == ABSENT)
-        role = resolver->settings->role;
-    else if (finding.answer == FOUND && text_same_word(finding.value, role_name(ROLE_FALLBACK)))
-        role = ROLE_FALLBACK;
-    else if (finding.answer == FOUND && !text_same_word(finding.value, role_name(ROLE_PRIMARY)))
-        log_warning("role_maps: \"%s\" for %s is neither \"primary\" nor \"fallback\" - this node "
-                    "is a primary for it",
-                    finding.value, domain);
+    bool answered = false;
+    enum role role = ask_role_maps(resolver, domain, deadline, trace, &answered);
     trace_add(trace, "role for %s: %s", domain, role_name(role));
     cached = (unsigned char)role;
-    if (resolver->roles && finding.answer != UNAVAILABLE)
+    if (resolver->roles && answered)
         lru_put(resolver->roles, &key, clock_mono_ms() + resolver->settings->process_cache_ttl_ms,
                 &cached, sizeof cached);
     return role;
@@ -552,7 +575,7 @@ void resolver_report(struct resolver *resolver, void (*line)(void *context, cons
         memcache_report(resolver->memcache, line, context);
     else
         line(context, "memcached: none (memcache_servers is empty)");
-    if (resolver->directory_waits) {
+    if (resolver->directory_waits || maps_wait(resolver->role_maps)) {
         snprintf(text, sizeof text, "lookup slots: %u of %u taken",
                  atomic_load(&resolver->slots_taken), resolver->settings->lookup_slots);
         line(context, text);
