@@ -175,8 +175,17 @@ bool app_request_reload(struct app *app, void (*wake)(void), struct fault *fault
     return worked;
 }
 
+bool app_reload_requested(struct app *app)
+{
+    pthread_mutex_lock(&app->lock);
+    bool requested = app->reloads_requested != app->reloads_served;
+    pthread_mutex_unlock(&app->lock);
+    return requested;
+}
+
 void app_serve_reload(struct app *app)
 {
+    struct fault fault = {{0}};
     pthread_mutex_lock(&app->lock);
     unsigned requested = app->reloads_requested;
     bool wanted = requested != app->reloads_served;
@@ -184,7 +193,6 @@ void app_serve_reload(struct app *app)
     if (!wanted)
         return;
 
-    struct fault fault = {{0}};
     bool worked = app_reload(app, &fault);
     pthread_mutex_lock(&app->lock);
     app->reloads_served = requested;

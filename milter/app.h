@@ -55,7 +55,8 @@ bool app_reload(struct app *app, struct fault *fault);
 /* Any other thread: asks the main thread to reload and waits for the result. `wake` is called after
  * the request was noted. */
 bool app_request_reload(struct app *app, void (*wake)(void), struct fault *fault);
-/* Main thread: carries out a noted request. */
+/* Main thread: is there a noted request? Carries it out. */
+bool app_reload_requested(struct app *app);
 void app_serve_reload(struct app *app);
 
 /* Main thread: from now on app_take gives NULL. Waits until the last reader is gone, at most about

@@ -51,8 +51,8 @@ static void parse_recipient(const struct check_request *request, struct circumst
 
 /* What one check carries through its steps. */
 struct check {
-    const struct settings *settings;
     struct resolver *resolver;
+    enum lookup_mode mode;
     struct deadline deadline;
     struct trace *trace;
     struct circumstances circumstances;
@@ -74,14 +74,14 @@ static void judge(struct check *check)
     verdict_judge(&check->circumstances, &result->verdict);
 }
 
-static void find_and_judge(struct check *check, enum lookup_mode mode)
+static void find_and_judge(struct check *check)
 {
     struct check_result *result = check->result;
     result->asked = true;
-    resolver_find(check->resolver, &result->address, mode, check->deadline, check->trace,
+    resolver_find(check->resolver, &result->address, check->mode, check->deadline, check->trace,
                   &result->outcome);
     judge(check);
-    if (mode != LOOKUP_CACHED || !verdict_wants_fresh_evidence(&result->verdict))
+    if (check->mode != LOOKUP_CACHED || !verdict_wants_fresh_evidence(&result->verdict))
         return;
     trace_add(check->trace, "a 5xx needs a directory query made now: asking past the caches");
     resolver_find(check->resolver, &result->address, LOOKUP_ASK_NOW, check->deadline, check->trace,
@@ -112,28 +112,27 @@ static void say(struct check *check)
     trace_verdict(result, check->trace);
 }
 
-static struct check check_begin(const struct settings *settings, struct resolver *resolver,
-                                struct trace *trace, struct check_result *result)
+void check_recipient(const struct settings *settings, struct resolver *resolver,
+                     const struct check_request *request, const struct check_manner *manner,
+                     struct trace *trace, struct check_result *result)
 {
-    memset(result, 0, sizeof *result);
-    return (struct check){.settings = settings,
-                          .resolver = resolver,
+    static const struct check_manner as_for_a_client = {LOOKUP_CACHED, false, ROLE_PRIMARY};
+    if (!manner)
+        manner = &as_for_a_client;
+    struct check check = {.resolver = resolver,
+                          .mode = manner->mode,
                           .deadline = deadline_in_ms(settings->lookup_deadline_ms),
                           .trace = trace,
-                          .circumstances = {.settings = settings,
-                                            .role = settings->role,
-                                            .outcome = &result->outcome},
+                          .role_is_set = manner->role_is_set,
                           .result = result};
-}
-
-void check_recipient(const struct settings *settings, struct resolver *resolver,
-                     const struct check_request *request, struct trace *trace,
-                     struct check_result *result)
-{
-    struct check check = check_begin(settings, resolver, trace, result);
     struct circumstances *c = &check.circumstances;
+    memset(result, 0, sizeof *result);
+    c->settings = settings;
+    c->outcome = &result->outcome;
+    c->role = manner->role_is_set ? manner->role : settings->role;
     c->exempt = (request->authenticated && settings->exempt_authenticated) ||
                 networks_contain(settings->exempt_networks, request->client_address);
+
     parse_recipient(request, c, result);
     trace_add(trace, "recipient: %s, key %s", result->recipient,
               result->address.key[0] ? result->address.key : "none");
@@ -142,19 +141,6 @@ void check_recipient(const struct settings *settings, struct resolver *resolver,
     else if (result->outcome.interlock == INTERLOCK_TWO_ADDRESSES)
         judge(&check);
     else
-        find_and_judge(&check, LOOKUP_CACHED);
-    say(&check);
-}
-
-void check_address(const struct settings *settings, struct resolver *resolver,
-                   const struct address *address, enum role role, enum lookup_mode mode,
-                   struct trace *trace, struct check_result *result)
-{
-    struct check check = check_begin(settings, resolver, trace, result);
-    check.circumstances.role = role;
-    check.role_is_set = true;
-    result->address = *address;
-    result->recipient = result->address.key;
-    find_and_judge(&check, mode);
+        find_and_judge(&check);
     say(&check);
 }

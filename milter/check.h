@@ -34,14 +34,17 @@ struct check_result {
     struct reply reply;
 };
 
-void check_recipient(const struct settings *settings, struct resolver *resolver,
-                     const struct check_request *request, struct trace *trace,
-                     struct check_result *result);
+/* How rcptctl lookup differs from a client. */
+struct check_manner {
+    enum lookup_mode mode;
+    bool role_is_set; /* judge for `role`, whatever role_maps says */
+    enum role role;
+};
 
-/* Looks a parsed address up and judges it for one role, without a client: for rcptctl lookup. With
- * LOOKUP_CACHED an answer that would bounce on old evidence is asked for again, as for a client. */
-void check_address(const struct settings *settings, struct resolver *resolver,
-                   const struct address *address, enum role role, enum lookup_mode mode,
-                   struct trace *trace, struct check_result *result);
+/* `manner` NULL: as for a client. With LOOKUP_CACHED an answer that would bounce on old evidence is
+ * asked for again past the caches. */
+void check_recipient(const struct settings *settings, struct resolver *resolver,
+                     const struct check_request *request, const struct check_manner *manner,
+                     struct trace *trace, struct check_result *result);
 
 #endif
