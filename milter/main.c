@@ -65,8 +65,11 @@ static void parse_command_line(int argc, char **argv, struct command_line *line)
             line->options.config_path = optarg;
             break;
         case 'o':
-            if (line->options.override_count < OVERRIDES_MAX)
-                line->overrides[line->options.override_count++] = optarg;
+            if (line->options.override_count == OVERRIDES_MAX) {
+                fprintf(stderr, "rcpt-milter: more than %d times -o\n", OVERRIDES_MAX);
+                exit(EXIT_USAGE);
+            }
+            line->overrides[line->options.override_count++] = optarg;
             break;
         case 't':
             line->action = ACTION_TEST;
@@ -143,6 +146,8 @@ static int go_into_background(void)
         char ready = 0;
         close(report[1]);
         ssize_t got = read(report[0], &ready, 1);
+        if (got != 1)
+            fprintf(stderr, "rcpt-milter: it did not start; the system log says why\n");
         _exit(got == 1 ? 0 : 1);
     }
     close(report[0]);
@@ -300,11 +305,23 @@ static int test_configuration(const struct command_line *line)
         log_error("%s", fault.text);
         return EXIT_CONFIG;
     }
-    if (line->action == ACTION_PRINT)
-        settings_print(snapshot->settings, stdout);
-    else
-        printf("%s: no errors found in it or in the files it names\n", line->options.config_path);
+    printf("%s: no errors found in it or in the files it names\n", line->options.config_path);
     snapshot_close(snapshot);
+    return 0;
+}
+
+/* -T looks at the configuration only, so that it also helps where a map file is missing. */
+static int print_configuration(const struct command_line *line)
+{
+    struct fault fault = {{0}};
+    struct settings *settings = settings_load(line->options.config_path, line->overrides,
+                                              line->options.override_count, &fault);
+    if (!settings) {
+        log_error("%s", fault.text);
+        return EXIT_CONFIG;
+    }
+    settings_print(settings, stdout);
+    settings_free(settings);
     return 0;
 }
 
@@ -316,5 +333,13 @@ int main(int argc, char **argv)
         log_error("the system has no randomness to give");
         return EXIT_FAILURE;
     }
-    return line.action == ACTION_RUN ? run(&line) : test_configuration(&line);
+    switch (line.action) {
+    case ACTION_TEST:
+        return test_configuration(&line);
+    case ACTION_PRINT:
+        return print_configuration(&line);
+    case ACTION_RUN:
+        break;
+    }
+    return run(&line);
 }
