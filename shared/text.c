@@ -91,13 +91,11 @@ static void add_whole(struct text *text, const char *bytes, size_t length)
 
 static void add_escaped(struct text *text, const char *bytes, size_t length)
 {
-    static const char digits[] = "0123456789abcdef";
-    char escaped[2 * 4];
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        memcpy(escaped + 4 * i, (char[]){'\\', 'x', digits[c >> 4], digits[c & 15]}, 4);
-    }
-    add_whole(text, escaped, 4 * length);
+    char buffer[2 * sizeof "\\xNN"];
+    struct text escaped = text_on(buffer, sizeof buffer);
+    for (size_t i = 0; i < length; i++)
+        text_addf(&escaped, "\\x%02x", (unsigned char)bytes[i]);
+    add_whole(text, escaped.bytes, escaped.length);
 }
 
 void text_add_printable(struct text *text, const char *bytes, size_t length)
