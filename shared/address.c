@@ -5,24 +5,29 @@
 
 #include "shared/text.h"
 
+/* clang-format off */
 /*
  * The grammar. RFC 5321 section 4.1.2 and, for literals, 4.1.3; RFC 6531 section 3.3 adds the
- * UTF-8. Where a rule takes more or less than the RFC, the note beside it says why. One function
- * below stands for each rule and bears its name.
+ * UTF-8. Where a rule takes more or less than the RFC, the note below it says why. One function
+ * stands for each rule and bears its name.
  *
  *   path            = "<" inside ">" / inside
  *                       ; the RCPT argument has the brackets, Postfix's {rcpt_addr} does not
  *   inside          = [ A-d-l ":" ] local-part [ "@" domain ]
- *                       ; without a domain: <postmaster> (4.5.1), or a name for the caller to
- * refuse A-d-l           = at-domain *( "," at-domain ) ; a source route: "MUST be accepted, SHOULD
- * be ignored" (4.1.2, appendix C) at-domain       = "@" domain local-part      = dot-string /
- * quoted-string dot-string      = atom *( "." atom ) atom            = 1*atext atext           =
- * ALPHA / DIGIT / "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "/" /
- *                     "=" / "?" / "^" / "_" / "`" / "{" / "|" / "}" / "~" ; RFC 5322 3.2.3
+ *                       ; without a domain: <postmaster> (4.5.1), or a name for the caller to refuse
+ *   A-d-l           = at-domain *( "," at-domain )
+ *                       ; a source route: "MUST be accepted, SHOULD be ignored" (4.1.2, appendix C)
+ *   at-domain       = "@" domain
+ *   local-part      = dot-string / quoted-string
+ *   dot-string      = atom *( "." atom )
+ *   atom            = 1*atext
+ *   atext           = ALPHA / DIGIT / "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "/" /
+ *                     "=" / "?" / "^" / "_" / "`" / "{" / "|" / "}" / "~"   ; RFC 5322 3.2.3
  *                     / UTF8-non-ascii
  *   quoted-string   = DQUOTE *QcontentSMTP DQUOTE
  *   QcontentSMTP    = qtextSMTP / quoted-pairSMTP
- *   qtextSMTP       = %d32-33 / %d35-91 / %d93-126 / UTF8-non-ascii ; no control bytes, no tab
+ *   qtextSMTP       = %d32-33 / %d35-91 / %d93-126 / UTF8-non-ascii
+ *                       ; no control bytes, no tab
  *   quoted-pairSMTP = "\" %d32-126
  *   domain          = host-name / address-literal
  *   host-name       = label *( "." label )
@@ -32,15 +37,17 @@
  *   let-dig         = ALPHA / DIGIT / "_" / UTF8-non-ascii
  *                       ; no host may be called that, but hosts are, and Postfix takes the "_"
  *                       ; (valid_hostname.c): who gets mail there must not lose it to us
- *   address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]" ; inet_pton(3) knows both
- *                       ; General-address-literal: IANA has registered no tag but IPv6, so no other
- *                       ; one can be meant
- *   UTF8-non-ascii  = UTF8-2 / UTF8-3 / UTF8-4 ; RFC 3629 4, less U+0080 to U+009F: these are
- *                       ; controls, which have no business in a name and do harm on a terminal
+ *   address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]"
+ *                       ; inet_pton(3) knows both. General-address-literal: IANA has registered no
+ *                       ; tag but IPv6, so no other one can be meant
+ *   UTF8-non-ascii  = UTF8-2 / UTF8-3 / UTF8-4
+ *                       ; RFC 3629 4, less U+0080 to U+009F: these are controls, which have no
+ *                       ; business in a name and do harm on a terminal
  *
  * This dot-string is exactly what quote_821_local(3) and quote_822_local(3) of Postfix leave
  * unquoted, so that the key is spelled as Postfix spells it.
  */
+/* clang-format on */
 
 enum {
     LABEL_MAX = 63,  /* RFC 1035 2.3.4, octets */
