@@ -52,10 +52,17 @@ void snapshot_close(struct snapshot *snapshot)
     free(snapshot);
 }
 
+/* A trace that was asked for is also seen where log_level would hide it. */
+static void use_log_level(const struct app *app, const struct settings *settings)
+{
+    bool hidden = settings->log_level < LEVEL_INFO && app_verbosity(app) > 0;
+    log_set_level(hidden ? LEVEL_INFO : settings->log_level);
+}
+
 static void use_log_settings(const struct app *app, const struct settings *settings)
 {
     log_open(app->options->foreground, settings->syslog_name, settings->syslog_facility);
-    log_set_level(settings->log_level);
+    use_log_level(app, settings);
 }
 
 static void say_what_is_checked(const struct snapshot *snapshot)
@@ -224,6 +231,11 @@ unsigned app_verbosity(const struct app *app)
 void app_set_verbosity(struct app *app, unsigned verbosity)
 {
     atomic_store(&app->verbosity, verbosity);
+    struct snapshot *snapshot = app_take(app);
+    if (!snapshot)
+        return;
+    use_log_level(app, snapshot->settings);
+    app_drop(app, snapshot);
 }
 
 int64_t app_uptime_s(const struct app *app)
