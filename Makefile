@@ -17,12 +17,11 @@ PREFIX   ?= /usr/local
 SANITIZE ?=
 FOR      ?= check
 
-# build/plain, build/clang, build/address-undefined, build/thread, build/thread-clang, ...
+# build/plain, build/clang, build/thread, build/address,undefined, build/thread-clang, ...
 empty    :=
 space    := $(empty) $(empty)
-comma    := ,
-WORDS    := $(subst $(comma),$(space),$(SANITIZE)) $(filter-out cc gcc,$(notdir $(firstword $(CC))))
-BUILD    := build/$(or $(subst $(space),-,$(strip $(WORDS))),plain)
+VARIANT  := $(strip $(SANITIZE) $(filter-out cc gcc,$(notdir $(firstword $(CC)))))
+BUILD    := build/$(or $(subst $(space),-,$(VARIANT)),plain)
 
 # pkg-config may itself be missing here: `make deps` must work all the same.
 MYSQL    ?= $(if $(shell pkg-config --exists libmariadb 2>/dev/null && echo yes),libmariadb,mysqlclient)
@@ -98,7 +97,7 @@ install: all
 	install -D -m 755 $(BUILD)/rcpt-milter $(DESTDIR)$(PREFIX)/sbin/rcpt-milter
 	install -D -m 755 $(BUILD)/rcptctl $(DESTDIR)$(PREFIX)/sbin/rcptctl
 	test -e $(DESTDIR)/etc/rcpt-milter/rcpt-milter.conf || \
-	    install -D -m 640 config/rcpt-milter.conf $(DESTDIR)/etc/rcpt-milter/rcpt-milter.conf
+	    install -D -m 644 config/rcpt-milter.conf $(DESTDIR)/etc/rcpt-milter/rcpt-milter.conf
 	install -D -m 644 config/rcpt-milter.conf $(SHARE)/rcpt-milter/rcpt-milter.conf
 	install -D -m 644 db/schema.sql $(SHARE)/rcpt-milter/schema.sql
 	install -D -m 644 README.md $(SHARE)/doc/rcpt-milter/README.md

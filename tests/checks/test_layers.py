@@ -11,7 +11,7 @@ HOMES = {
     r"libmemcached.*": {"db/memcache.c"},
     r"(mysql|mariadb).*|errmsg\.h|mysqld_error\.h": {"db/mysql_client.c", "db/mysql_compat.h"},
     r"sodium.*": {"shared/digest.c"},
-    r"systemd/.*": {"milter/main.c"},
+    r"systemd/.*": {"milter/notify.c"},
     r"syslog\.h": {"shared/log.c", "config/settings.c"},
 }
 
