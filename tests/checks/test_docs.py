@@ -26,17 +26,30 @@ def section(page, name):
 
 # ---- manual pages against the code ----
 
+def options_of(source, page):
+    letters = re.search(r'getopt\(\w+, \w+, "([a-zA-Z:+]+)"\)', read(source))
+    documented = re.findall(r"^\.It Fl (\w)\b", read(page), re.M)
+    return both_ways(set(letters[1]) - set(":+") if letters else set(), set(documented))
+
+
 def daemon_options(root):
-    letters = re.search(r'getopt\(\w+, \w+, "([a-zA-Z:]+)"\)', read(root / "milter/main.c"))
-    documented = re.findall(r"^\.It Fl (\w)\b", read(root / MAN / "rcpt-milter.8"), re.M)
-    return both_ways(set(letters[1]) - {":"} if letters else set(), set(documented))
+    return options_of(root / "milter/main.c", root / MAN / "rcpt-milter.8")
+
+
+def rcptctl_options(root):
+    return options_of(root / "milter/rcptctl.c", root / MAN / "rcptctl.8")
 
 
 def rcptctl_commands(root):
-    coded = re.findall(r'^\s*\{"([a-z]+)",\s*\w+', read(root / "milter/rcptctl.c"), re.M)
-    documented = re.findall(r"^\.It Cm (\w+)", section(root / MAN / "rcptctl.8", "DESCRIPTION"),
-                            re.M)
-    return both_ways(set(coded), set(documented))
+    """With their own options: "stats --json --reset"."""
+    rows = re.findall(r'^\s*\{"([a-z]+)",\s*"([^"]*)"', read(root / "milter/command.c"), re.M)
+    coded = {" ".join([name, *sorted(re.findall(r"--[a-z-]+", arguments))])
+             for name, arguments in rows}
+    items = re.findall(r"^\.It Cm (\w+)(.*)", section(root / MAN / "rcptctl.8", "DESCRIPTION"), re.M)
+    documented = {" ".join([name, *sorted("-" + option for option in
+                                          re.findall(r"Fl (-[a-z-]+)", arguments))])
+                  for name, arguments in items}
+    return both_ways(coded, documented)
 
 
 def counters(root):
@@ -59,8 +72,8 @@ def verdict_rows(root):
     return both_ways(set(coded), set(documented))
 
 
-@pytest.mark.parametrize("compare", [daemon_options, rcptctl_commands, counters, parameters,
-                                     verdict_rows], ids=lambda compare: compare.__name__)
+@pytest.mark.parametrize("compare", [daemon_options, rcptctl_options, rcptctl_commands,
+                                     counters, parameters, verdict_rows], ids=lambda compare: compare.__name__)
 def test_the_manual_and_the_code_name_the_same(compare):
     assert compare(ROOT) == []
 
@@ -154,9 +167,10 @@ def test_nowhere_is_anything(check):
                       f"{MAN}/rcpt-milter.8": ".It Fl f\n"}),
     (daemon_options, {"milter/main.c": 'getopt(argc, argv, "f")',
                       f"{MAN}/rcpt-milter.8": ".It Fl f\n.It Fl v\n"}),
-    (rcptctl_commands, {"milter/rcptctl.c": '    {"status", run_status},\n',
+    (rcptctl_options, {"milter/rcptctl.c": 'getopt(argc, argv, "+s:")', f"{MAN}/rcptctl.8": ""}),
+    (rcptctl_commands, {"milter/command.c": '    {"status", "", "help", run_status},\n',
                         f"{MAN}/rcptctl.8": ".Sh DESCRIPTION\n"}),
-    (rcptctl_commands, {"milter/rcptctl.c": "",
+    (rcptctl_commands, {"milter/command.c": "",
                         f"{MAN}/rcptctl.8": ".Sh DESCRIPTION\n.It Cm status\n"}),
     (counters, {"shared/counters.h": 'X(sessions, "help")', f"{MAN}/rcptctl.8": ""}),
     (parameters, {"config/settings.c": '    {"node", "role", "primary"},\n',
