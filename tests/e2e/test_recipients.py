@@ -1,0 +1,142 @@
+"""Every kind of recipient, on both roles, answered by each tier in turn.
+
+The first question finds nothing cached, the second the process cache. A second daemon without a
+process cache shares memcached with the first: its answer comes from there."""
+
+import dataclasses
+
+import pytest
+
+from harness import SmtpClient, World
+
+pytestmark = pytest.mark.sanitizer
+
+PASS = "pass"
+UNKNOWN = "unknown"
+FOREIGN = "foreign"
+MALFORMED = "malformed"
+UNASKED = "pass, and nobody was asked"
+
+ANSWERS = {
+    "primary": {UNKNOWN: (450, "4.1.1"), MALFORMED: (450, "4.1.3")},
+    "fallback": {UNKNOWN: (550, "5.1.1"), MALFORMED: (550, "5.1.3")},
+}
+
+
+@dataclasses.dataclass
+class Kind:
+    name: str
+    argument: str | bytes
+    expected: str
+    raw: bool = False  # Postfix would not let it through
+    options: str = ""
+
+
+KINDS = [
+    Kind("a known recipient", "alice@example.test", PASS),
+    Kind("a known recipient in capitals", "BOB@Example.TEST", PASS),
+    Kind("an unknown recipient", "nobody@example.test", UNKNOWN),
+    Kind("a plus-addressed known recipient", "alice+lists@example.test", PASS),
+    Kind("a plus-addressed unknown recipient", "nobody+lists@example.test", UNKNOWN),
+    Kind("a recipient of a catch-all", "whoever@all.test", PASS),
+    Kind("a known recipient of an alias domain", "alice@alias.test", PASS),
+    Kind("an unknown recipient of an alias domain", "nobody@alias.test", UNKNOWN),
+    Kind("a recipient of a foreign domain", "alice@foreign.test", FOREIGN),
+    Kind("bare postmaster", "postmaster", UNASKED),
+    Kind("postmaster of a domain", "postmaster@example.test", UNKNOWN),
+    Kind("a malformed address", "two words@example.test", MALFORMED, raw=True),
+    Kind("an address without a local part", "<@example.test>", MALFORMED, raw=True),
+    Kind("bytes that are not UTF-8", b"caf\xe9@example.test", MALFORMED, raw=True),
+    Kind("a known quoted local part", '"john doe"@example.test', PASS),
+    Kind("an unknown quoted local part", '"jane doe"@example.test', UNKNOWN),
+    Kind("a local part quoted without need", '"alice"@example.test', PASS),
+    Kind("a known SMTPUTF8 recipient", "jürgen@example.test", PASS, options="SMTPUTF8"),
+    Kind("another known SMTPUTF8 recipient", "用户@example.test", PASS, options="SMTPUTF8"),
+    Kind("an unknown SMTPUTF8 recipient", "zoë@example.test", UNKNOWN, options="SMTPUTF8"),
+    Kind("a look-alike of a known SMTPUTF8 recipient", "jurgen@example.test", UNKNOWN),
+    Kind("a local part of 1000 bytes", "x" * 1000 + "@example.test", UNKNOWN),
+    Kind("a control character", b"ali\x01ce@example.test", MALFORMED),
+    Kind("a line feed", b"alice\n@example.test", MALFORMED, raw=True),
+    Kind("SQL text", "\"' or 1=1 -- \"@example.test", UNKNOWN),
+    Kind("SQL text with a backslash", "\"\\\\' or 1=1 -- \"@example.test", UNKNOWN),
+    Kind("SQL text without blanks", "'or'1'='1@example.test", UNKNOWN),
+    Kind("a wildcard of LIKE", "\"%\"@example.test", UNKNOWN),
+    Kind("memcached protocol text", '"flush_all noreply"@example.test', UNKNOWN),
+    Kind("memcached protocol lines", b'"a\r\nflush_all\r\n"@example.test', MALFORMED, raw=True),
+]
+
+
+class Nodes:
+    """Per role: `first` with a process cache, `second` without; both behind one Postfix."""
+
+    def __init__(self, world, recipients, domains):
+        self.memcached = world.memcached()
+        self.mx = world.postfix_not_started(
+            relay_domains="example.test all.test alias.test foreign.test"
+        )
+        self.milters = {}
+        directory = self.mx.milter_directory()
+        for role in ("primary", "fallback"):
+            for place, cache in (("first", {"process_cache_ttl": "10m"}),
+                                 ("second", {"process_cache_entries": "0"})):  # fmt: skip
+                name = f"{role}-{place}"
+                self.milters[name] = world.milter(
+                    name, socket_directory=directory, role=role, recipient_delimiter="+",
+                    recipient_maps=recipients, domain_maps=domains,
+                    memcache_servers=f"unix:{self.memcached.socket}",
+                    memcache_key_prefix=f"{role}:", memcache_timeout="5s", lookup_deadline="20s",
+                    mysql_query_timeout="15s", negative_ttl="10m", **cache,
+                )  # fmt: skip
+        self.mx.listen_with(self.milters).start()
+
+    def ask(self, role, place, kind):
+        """(the answer, what was counted)"""
+        name = f"{role}-{place}"
+        milter = self.milters[name]
+        with milter.counted() as count:
+            if kind.raw:
+                answer = milter.ask(kind.argument)
+            else:
+                with SmtpClient(self.mx.port(name)) as session:
+                    assert session.mail(options=kind.options).code == 250
+                    answer = session.rcpt(kind.argument)
+        return answer, count
+
+
+@pytest.fixture(scope="module")
+def nodes(scratch, recipients, domains):
+    with World(scratch) as world:
+        yield Nodes(world, recipients, domains)
+
+
+def check_tier(kind, role, tier, count):
+    hits = {"process_cache": count["process_cache_hits"], "memcache": count["memcache_hits"]}
+    if kind.expected in (MALFORMED, UNASKED):
+        assert not any(hits.values()) and count["mysql_queries"] == 0, count
+        return
+    assert hits == {name: int(name == tier) for name in hits}, count
+    # The fallback says 5xx only after it has asked the directory itself (DESIGN 3).
+    asks = tier == "directory" or (kind.expected == UNKNOWN and role == "fallback")
+    answers = {"directory_found": 0, "directory_absent": 0}
+    if asks:
+        answers["directory_found" if kind.expected == PASS else "directory_absent"] = 1
+    assert {name: count[name] for name in answers} == answers, count
+    assert (count["mysql_queries"] > 0) == asks, count
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "_"))
+@pytest.mark.parametrize("role", ["primary", "fallback"])
+def test_each_tier_gives_the_same_right_answer(nodes, role, kind):
+    for place, tier in (("first", "directory"), ("first", "process_cache"), ("second", "memcache")):
+        answer, count = nodes.ask(role, place, kind)
+        expected = ANSWERS[role].get(kind.expected)
+        if expected:
+            assert answer.codes == expected, (tier, answer)
+        else:
+            assert answer.code == 250, (tier, answer)
+        check_tier(kind, role, tier, count)
+
+
+def test_nothing_a_client_sent_was_a_memcached_command(nodes):
+    assert nodes.memcached.stat("cmd_flush") == 0
+    assert all(key.startswith(("primary:", "fallback:")) for key in nodes.memcached.keys())
