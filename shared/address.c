@@ -38,7 +38,7 @@
  *                       ; no host may be called that, but hosts are, and Postfix takes the "_"
  *                       ; (valid_hostname.c): who gets mail there must not lose it to us
  *   address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]"
- *                       ; inet_pton(3) knows both. General-address-literal: IANA has registered no
+ *                       ; as inet_pton(3) reads them. General-address-literal: IANA has registered no
  *                       ; tag but IPv6, so no other one can be meant
  *   UTF8-non-ascii  = UTF8-2 / UTF8-3 / UTF8-4
  *                       ; RFC 3629 4, less U+0080 to U+009F: these are controls, which have no
@@ -189,6 +189,21 @@ static bool take_host_name(struct cursor *cursor, struct text *domain)
     return domain->bytes[strspn(domain->bytes, "0123456789.")] != '\0';
 }
 
+/* Snum (RFC 5321 4.1.3) is decimal, whatever zeros it begins with, and Postfix passes these on.
+ * inet_pton(3) refuses them, since elsewhere they make a number octal. */
+static void drop_leading_zeros(char *numbers)
+{
+    bool at_start = true;
+    char *to = numbers;
+    for (const char *from = numbers; *from; from++) {
+        if (at_start && *from == '0' && from[1] >= '0' && from[1] <= '9')
+            continue;
+        at_start = *from == '.';
+        *to++ = *from;
+    }
+    *to = '\0';
+}
+
 /* The opening bracket has been taken. Adds the one spelling that inet_ntop(3) gives, in lower
  * case as Postfix folds it, so that two spellings of an address are one key. */
 static bool take_literal_rest(struct cursor *cursor, struct text *domain)
@@ -209,6 +224,8 @@ static bool take_literal_rest(struct cursor *cursor, struct text *domain)
 
     bool ipv6 = text_same_word(tag, "IPv6:");
     int family = ipv6 ? AF_INET6 : AF_INET;
+    if (!ipv6)
+        drop_leading_zeros(inside);
     if (inet_pton(family, ipv6 ? inside + TAG : inside, address) != 1 ||
         !inet_ntop(family, address, printed, sizeof printed))
         return false;

@@ -247,6 +247,9 @@ static const struct parse_row parse_rows[] = {
     {"the_tag_may_have_any_case", BYTES("<user@[ipV6:::1]>"), OK, "user@[ipv6:::1]"},
     {"an_ipv6_literal_without_tag_is_malformed", BYTES("<user@[2001:db8::1]>"), BAD, NULL},
     {"an_ipv4_literal_with_the_ipv6_tag_is_malformed", BYTES("<user@[IPv6:192.0.2.1]>"), BAD, NULL},
+    {"zeros_before_the_numbers_of_a_literal_are_dropped", BYTES("<user@[192.000.002.010]>"), OK,
+     "user@[192.0.2.10]"},
+    {"the_zero_address_keeps_its_zeros", BYTES("<user@[0.0.0.0]>"), OK, "user@[0.0.0.0]"},
     {"an_ipv4_literal_of_three_numbers_is_malformed", BYTES("<user@[192.0.2]>"), BAD, NULL},
     {"an_ipv4_literal_of_five_numbers_is_malformed", BYTES("<user@[192.0.2.1.1]>"), BAD, NULL},
     {"an_ipv4_literal_above_255_is_malformed", BYTES("<user@[192.0.2.256]>"), BAD, NULL},
@@ -433,7 +436,37 @@ static const struct probe_row probe_rows[] = {
      {"user=x@d.test", "user@d.test", "@d.test"}},
 };
 
+/* What Postfix 3.7.11 gave a milter as the argument of RCPT and as {rcpt_addr}, recorded. */
+struct pair_row {
+    const char *claim;
+    const char *argument;
+    const char *macro;
+};
+
+static const struct pair_row pair_rows[] = {
+    {"postfix_folds_as_we_do", "<User.Name@D.TEST>", "user.name@d.test"},
+    {"postfix_keeps_quotes_as_we_do", "<\"a b\"@d.test>", "\"a b\"@d.test"},
+    {"postfix_drops_quotes_as_we_do", "<\"user\"@d.test>", "user@d.test"},
+    {"postfix_drops_backslashes_as_we_do", "<\"us\\er\"@d.test>", "user@d.test"},
+    {"postfix_keeps_backslashes_as_we_do", "<\"a\\\\b\"@d.test>", "\"a\\\\b\"@d.test"},
+    {"postfix_escapes_quotes_as_we_do", "<\"a\\\"b\"@d.test>", "\"a\\\"b\"@d.test"},
+    {"postfix_drops_routes_as_we_do", "<@a,@b:u@d.test>", "u@d.test"},
+    {"postfix_quotes_an_at_sign_as_we_do", "<\"a@b\"@d.test>", "\"a@b\"@d.test"},
+    {"postfix_quotes_two_dots_as_we_do", "<\"a..b\"@d.test>", "\"a..b\"@d.test"},
+    {"postfix_quotes_specials_as_we_do", "<\"(),:;<>[]\"@d.test>", "\"(),:;<>[]\"@d.test"},
+    {"postfix_leaves_atext_as_we_do", "<!#$%&'*+-/=?^_`{|}~@d.test>", "!#$%&'*+-/=?^_`{|}~@d.test"},
+    {"postfix_quotes_the_empty_local_part_as_we_do", "<\"\"@d.test>", "\"\"@d.test"},
+    {"postfix_leaves_utf8_unquoted_as_we_do", "<jos\303\251@d.test>", "jos\303\251@d.test"},
+    {"postfix_takes_underscores_as_we_do", "<u@my_host.test>", "u@my_host.test"},
+    {"postfix_folds_a_literal_as_we_do", "<u@[IPv6:2001:DB8::1]>", "u@[ipv6:2001:db8::1]"},
+    {"postfix_leaves_a_literal_long_and_it_is_the_same", "<u@[IPv6:2001:DB8:0:0:0:0:0:1]>",
+     "u@[ipv6:2001:db8:0:0:0:0:0:1]"},
+    {"postfix_leaves_zeros_in_a_literal_and_it_is_the_same", "<u@[192.0.2.001]>",
+     "u@[192.0.2.001]"},
+};
+
 enum {
+    PAIR_ROWS = sizeof pair_rows / sizeof *pair_rows,
     PARSE_ROWS = sizeof parse_rows / sizeof *parse_rows,
     PROBE_ROWS = sizeof probe_rows / sizeof *probe_rows,
 };
@@ -486,6 +519,31 @@ static void check_probe_row(void **state)
         assert_string_equal(probes.key[count], row->keys[count]);
     }
     assert_int_equal(probes.count, count);
+}
+
+static void check_pair_row(void **state)
+{
+    const struct pair_row *row = *state;
+    struct address argument, macro;
+    assert_int_equal(parse(row->argument, &argument), ADDRESS_OK);
+    assert_int_equal(parse(row->macro, &macro), ADDRESS_OK);
+    assert_string_equal(argument.key, macro.key);
+}
+
+/* Arguments Postfix repairs before it prints the macro: <a..b@d>, <.a@d>, <a.@d>, <u@d.>, <u(c)@d>,
+ * <first."second".last@d>, <"\é"@d>. */
+static void what_postfix_makes_of_bad_arguments_is_read(void **state)
+{
+    (void)state;
+    static const char *const macros[] = {
+        "\"a..b\"@d.test",          "\".a\"@d.test",   "\"a.\"@d.test", "u@d.test",
+        "first.second.last@d.test", "\303\251@d.test",
+    };
+    struct address address;
+    for (size_t i = 0; i < sizeof macros / sizeof *macros; i++) {
+        assert_int_equal(parse(macros[i], &address), ADDRESS_OK);
+        assert_string_equal(address.key, macros[i]);
+    }
 }
 
 static void the_parts_of_a_quoted_mailbox_are_unquoted_and_folded(void **state)
@@ -689,6 +747,7 @@ static void whatever_parses_has_a_key_that_parses_to_itself(void **state)
 int main(void)
 {
     static const struct CMUnitTest functions[] = {
+        cmocka_unit_test(what_postfix_makes_of_bad_arguments_is_read),
         cmocka_unit_test(the_parts_of_a_quoted_mailbox_are_unquoted_and_folded),
         cmocka_unit_test(an_address_without_domain_has_no_probes),
         cmocka_unit_test(nothing_behind_the_length_is_read),
@@ -705,7 +764,7 @@ int main(void)
         cmocka_unit_test(whatever_parses_has_a_key_that_parses_to_itself),
     };
     enum { FUNCTIONS = sizeof functions / sizeof *functions };
-    static struct CMUnitTest tests[PARSE_ROWS + PROBE_ROWS + FUNCTIONS];
+    static struct CMUnitTest tests[PARSE_ROWS + PROBE_ROWS + PAIR_ROWS + FUNCTIONS];
     size_t count = 0;
     for (size_t i = 0; i < PARSE_ROWS; i++)
         tests[count++] = (struct CMUnitTest){parse_rows[i].claim, check_parse_row, NULL, NULL,
@@ -713,6 +772,9 @@ int main(void)
     for (size_t i = 0; i < PROBE_ROWS; i++)
         tests[count++] = (struct CMUnitTest){probe_rows[i].claim, check_probe_row, NULL, NULL,
                                              (void *)&probe_rows[i]};
+    for (size_t i = 0; i < PAIR_ROWS; i++)
+        tests[count++] = (struct CMUnitTest){pair_rows[i].claim, check_pair_row, NULL, NULL,
+                                             (void *)&pair_rows[i]};
     for (size_t i = 0; i < FUNCTIONS; i++)
         tests[count++] = functions[i];
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);
