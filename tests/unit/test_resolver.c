@@ -97,7 +97,7 @@ static void probes_go_in_postfix_order(void **state)
 static void a_broken_map_is_not_absence(void **state)
 {
     (void)state;
-    struct node node = NODE("recipient_maps=inline:{alice@example.com=1}, {fail:out of order}");
+    struct node node = NODE("recipient_maps=inline:{alice@example.com=1}, fail:{out of order}");
     expect(&node, "alice@example.com", STANDING_KNOWN);
     expect(&node, "bob@example.com", STANDING_UNAVAILABLE);
     struct outcome outcome = find(&node, "bob@example.com");
