@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "milter/check.h"
+#include "milter/listener.h"
 #include "milter/report.h"
 #include "shared/counters.h"
 #include "shared/log.h"
@@ -14,6 +15,7 @@
 /* libmilter hands callbacks nothing but its own context, so the app is kept here. Set once, before
  * any callback. */
 static struct app *the_app;
+static struct endpoint the_socket;
 static _Atomic bool stopping;
 
 /* What we need to know at RCPT, and nothing else. Postfix evaluates any of its macros at any stage
@@ -138,6 +140,7 @@ bool callbacks_open(struct app *app, const struct endpoint *socket, unsigned mod
                               .xxfi_close = on_close};
     char where[ENDPOINT_TEXT_MAX];
     the_app = app;
+    the_socket = *socket;
     endpoint_print_for_libmilter(socket, where, sizeof where);
     if (smfi_register(filter) != MI_SUCCESS || smfi_setconn(where) != MI_SUCCESS ||
         smfi_setbacklog(SOMAXCONN) != MI_SUCCESS) {
@@ -166,4 +169,7 @@ void callbacks_stop(void)
 {
     atomic_store(&stopping, true);
     smfi_stop();
+    /* libmilter looks only every 5 s whether it is to stop, and would leave the sessions that come
+     * meanwhile without an answer. A connection makes it look. */
+    listener_wake(&the_socket);
 }

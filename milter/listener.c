@@ -39,10 +39,29 @@ bool listener_lock(const struct endpoint *socket, struct fault *fault)
     return false;
 }
 
-int listener_open_unix(const char *path, unsigned mode, struct fault *fault)
+static struct sockaddr_un unix_address(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    return address;
+}
+
+void listener_wake(const struct endpoint *endpoint)
+{
+    if (endpoint->kind != ENDPOINT_UNIX)
+        return;
+    struct sockaddr_un address = unix_address(endpoint->path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        log_debug("cannot wake the listener of %s: %s", endpoint->path, strerror(errno));
+    close(fd);
+}
+
+int listener_open_unix(const char *path, unsigned mode, struct fault *fault)
+{
+    struct sockaddr_un address = unix_address(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         fault_set(fault, "cannot make a socket: %s", strerror(errno));

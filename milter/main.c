@@ -152,9 +152,7 @@ static int go_into_background(void)
     }
     close(report[0]);
     if (child == 0) {
-        setsid();
-        if (chdir("/") < 0)
-            log_warning("cannot change to /: %s", strerror(errno));
+        setsid(); /* no chdir: -c may be relative, and a reload reads it again */
         int null = open("/dev/null", O_RDWR);
         dup2(null, STDIN_FILENO);
         dup2(null, STDOUT_FILENO);

@@ -24,13 +24,19 @@ static void usage(FILE *out)
     }
 }
 
-/* Where the daemon listens: -s, else control_socket of the configuration. */
+/* Where the daemon listens: -s, a path with or without unix:, else control_socket of the
+ * configuration. */
 static bool find_socket(const char *given, const char *config_path, struct endpoint *socket,
                         struct fault *fault)
 {
-    if (given)
-        return endpoint_parse(strncmp(given, "unix:", 5) == 0 ? given : "", socket, fault) &&
-               socket->kind == ENDPOINT_UNIX;
+    char text[ENDPOINT_TEXT_MAX];
+    if (given) {
+        snprintf(text, sizeof text, "%s%s", given[0] == '/' ? "unix:" : "", given);
+        bool parsed = endpoint_parse(text, socket, fault);
+        if (parsed && socket->kind != ENDPOINT_UNIX)
+            fault_set(fault, "-s %s: the control socket is a unix socket", given);
+        return parsed && socket->kind == ENDPOINT_UNIX;
+    }
     struct settings *settings = settings_load(config_path, NULL, 0, fault);
     if (!settings)
         return false;
@@ -88,7 +94,7 @@ int main(int argc, char **argv)
     struct endpoint socket;
     int code;
     if (!find_socket(given, config_path, &socket, &fault)) {
-        fprintf(stderr, "rcptctl: %s\n", fault.text[0] ? fault.text : "-s wants unix:/path");
+        fprintf(stderr, "rcptctl: %s\n", fault.text);
         return given ? EXIT_USAGE : EXIT_CONFIG;
     }
     switch (control_ask(socket.path, argc - optind, argv + optind, &code, &fault)) {
