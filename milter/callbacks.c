@@ -1,6 +1,8 @@
 #include "milter/callbacks.h"
 
 #include <libmilter/mfapi.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,8 @@
  * any callback. */
 static struct app *the_app;
 static struct endpoint the_socket;
-static _Atomic bool stopping;
+static _Atomic bool stopping; /* we asked libmilter to stop */
+static _Atomic bool stopped;  /* it has heard */
 
 /* What we need to know at RCPT, and nothing else. Postfix evaluates any of its macros at any stage
  * it is asked to (milter_rcpt_macros). */
@@ -165,11 +168,27 @@ bool callbacks_serve(void)
     return result == MI_SUCCESS || atomic_load(&stopping);
 }
 
+static void *stop_main(void *argument)
+{
+    (void)argument;
+    smfi_stop();
+    atomic_store(&stopped, true);
+    return NULL;
+}
+
 void callbacks_stop(void)
 {
+    pthread_t thread;
     atomic_store(&stopping, true);
-    smfi_stop();
-    /* libmilter looks only every 5 s whether it is to stop, and would leave the sessions that come
-     * meanwhile without an answer. A connection makes it look. */
-    listener_wake(&the_socket);
+    if (pthread_create(&thread, NULL, stop_main, NULL) != 0) {
+        smfi_stop();
+        return;
+    }
+    /* libmilter's listener looks only every 5 s whether it is to stop, and smfi_stop waits for it;
+     * the sessions that come meanwhile get no answer. A connection makes it look. */
+    while (!atomic_load(&stopped)) {
+        listener_wake(&the_socket);
+        poll(NULL, 0, 10);
+    }
+    pthread_join(thread, NULL);
 }
