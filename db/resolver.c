@@ -1,64 +1,36 @@
 #include "db/resolver.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/access.h"
+#include "db/authority.h"
 #include "db/generations.h"
-#include "db/maps.h"
 #include "db/memcache.h"
 #include "shared/counters.h"
-#include "shared/log.h"
 #include "shared/lru.h"
-#include "shared/text.h"
 
 struct resolver {
     const struct settings *settings; /* borrowed */
-    struct maps *role_maps;
-    struct maps *domain_maps;
-    struct maps *access_maps;
-    struct maps *recipient_maps;
+    struct authority *authority;
     struct lru *outcomes;            /* NULL: no process cache */
     struct lru *roles;               /* NULL: no process cache, or no role_maps */
     struct memcache *memcache;       /* NULL: none */
     struct generations *generations; /* NULL: no memcached */
-    bool directory_waits;            /* some map of the directory needs a lookup slot */
-    _Atomic unsigned slots_taken;
 };
 
 /* ---- opening ---- */
-
-static bool open_maps(struct maps **maps, const char *parameter, const char *list,
-                      const struct map_context *context, struct fault *fault)
-{
-    *maps = maps_open(list, context, fault);
-    if (!*maps)
-        fault_within(fault, "%s: %s", settings_where(context->settings, parameter), parameter);
-    return *maps != NULL;
-}
-
-static bool open_all_maps(struct resolver *resolver, const struct map_context *context,
-                          struct fault *fault)
-{
-    const struct settings *s = context->settings;
-    return open_maps(&resolver->role_maps, "role_maps", s->role_maps, context, fault) &&
-           open_maps(&resolver->domain_maps, "domain_maps", s->domain_maps, context, fault) &&
-           open_maps(&resolver->access_maps, "access_maps", s->access_maps, context, fault) &&
-           open_maps(&resolver->recipient_maps, "recipient_maps", s->recipient_maps, context,
-                     fault);
-}
 
 /* What else than the address decides an outcome. Nodes that share memcached but are set up
  * differently, or one node before and after a change, must not read each other's values. */
 static struct digest setup_digest(const struct settings *s)
 {
-    char text[8192];
-    struct text out = text_on(text, sizeof text);
-    text_addf(&out, "%s\n%s\n%s\n%s", s->recipient_delimiter, s->domain_maps, s->access_maps,
-              s->recipient_maps);
-    return digest_shared(text, out.length);
+    const char *const texts[] = {s->recipient_delimiter, s->domain_maps, s->access_maps,
+                                 s->recipient_maps};
+    struct digest parts[sizeof texts / sizeof *texts];
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        parts[i] = digest_shared(texts[i], strlen(texts[i]));
+    return digest_shared(parts, sizeof parts);
 }
 
 static bool open_caches(struct resolver *resolver, struct fault *fault)
@@ -92,15 +64,12 @@ struct resolver *resolver_open(const struct settings *settings, bool offline, st
         return NULL;
     }
     resolver->settings = settings;
-    struct map_context context = {.settings = settings, .offline = offline};
-    if (!open_all_maps(resolver, &context, fault) || !memcache_check(settings, fault) ||
+    resolver->authority = authority_open(settings, offline, fault);
+    if (!resolver->authority || !memcache_check(settings, fault) ||
         (!offline && !open_caches(resolver, fault))) {
         resolver_close(resolver);
         return NULL;
     }
-    resolver->directory_waits = maps_wait(resolver->domain_maps) ||
-                                maps_wait(resolver->access_maps) ||
-                                maps_wait(resolver->recipient_maps);
     return resolver;
 }
 
@@ -108,10 +77,7 @@ void resolver_close(struct resolver *resolver)
 {
     if (!resolver)
         return;
-    maps_close(resolver->role_maps);
-    maps_close(resolver->domain_maps);
-    maps_close(resolver->access_maps);
-    maps_close(resolver->recipient_maps);
+    authority_close(resolver->authority);
     lru_destroy(resolver->outcomes);
     lru_destroy(resolver->roles);
     generations_destroy(resolver->generations);
@@ -121,7 +87,7 @@ void resolver_close(struct resolver *resolver)
 
 bool resolver_checks_recipients(const struct resolver *resolver)
 {
-    return !maps_empty(resolver->recipient_maps);
+    return authority_checks_recipients(resolver->authority);
 }
 
 /* ---- one lookup ---- */
@@ -266,174 +232,6 @@ static void store_in_memcache(struct lookup *lookup, const struct outcome *outco
                      length, keep);
 }
 
-/* ---- the directory ---- */
-
-static void become_unavailable(struct outcome *outcome, const struct finding *finding)
-{
-    outcome->standing = STANDING_UNAVAILABLE;
-    outcome->why = finding->why;
-    if (finding->late)
-        outcome->interlock = INTERLOCK_LATE;
-}
-
-/* Sets the standing when domain_maps settles the matter. */
-static bool ask_domain_maps(struct lookup *lookup, struct outcome *outcome)
-{
-    const struct maps *maps = lookup->resolver->domain_maps;
-    if (maps_empty(maps))
-        return false;
-    struct finding finding = {0};
-    maps_find(maps, lookup->address->domain, lookup->deadline, lookup->trace, &finding);
-    if (finding.answer == FOUND)
-        return false;
-    if (finding.answer == ABSENT)
-        outcome->standing = STANDING_FOREIGN;
-    else
-        become_unavailable(outcome, &finding);
-    return true;
-}
-
-/* One key of access_maps; true when it settles the matter. */
-static bool ask_access_map(struct lookup *lookup, const char *key, struct outcome *outcome)
-{
-    struct finding finding = {0};
-    maps_value(lookup->resolver->access_maps, key, lookup->deadline, lookup->trace, &finding);
-    if (finding.answer == ABSENT)
-        return false;
-    if (finding.answer == UNAVAILABLE) {
-        become_unavailable(outcome, &finding);
-        return true;
-    }
-    switch (access_parse(finding.value, &outcome->reply, &outcome->why)) {
-    case ACCESS_NONE:
-        return false;
-    case ACCESS_REPLY:
-        outcome->standing = STANDING_OVERRIDE;
-        return true;
-    case ACCESS_BAD:
-        break;
-    }
-    fault_within(&outcome->why, "access_maps, %s", key);
-    outcome->standing = STANDING_UNAVAILABLE;
-    outcome->interlock = INTERLOCK_BAD_ACTION;
-    return true;
-}
-
-/* access(5): the address in its forms, then the domain. */
-static bool ask_access_maps(struct lookup *lookup, const struct address_probes *probes,
-                            struct outcome *outcome)
-{
-    if (maps_empty(lookup->resolver->access_maps))
-        return false;
-    for (size_t i = 0; i < probes->count; i++)
-        if (ask_access_map(lookup, probes->key[i], outcome))
-            return true;
-    return ask_access_map(lookup, lookup->address->domain, outcome);
-}
-
-/* FOUND under any key is FOUND; ABSENT only if every key was ABSENT. */
-static void ask_recipient_maps(struct lookup *lookup, const struct address_probes *probes,
-                               struct outcome *outcome)
-{
-    const struct maps *maps = lookup->resolver->recipient_maps;
-    if (maps_empty(maps)) {
-        outcome->standing = STANDING_UNCHECKED;
-        return;
-    }
-    struct finding trouble = {.answer = ABSENT};
-    bool late = false;
-    for (size_t i = 0; i < probes->count; i++) {
-        struct finding finding = {0};
-        maps_find(maps, probes->key[i], lookup->deadline, lookup->trace, &finding);
-        if (finding.answer == FOUND) {
-            outcome->standing = STANDING_KNOWN;
-            return;
-        }
-        if (finding.answer == UNAVAILABLE && trouble.answer == ABSENT)
-            trouble = finding;
-        late |= finding.late;
-    }
-    trouble.late = late;
-    if (trouble.answer == ABSENT)
-        outcome->standing = STANDING_ABSENT;
-    else
-        become_unavailable(outcome, &trouble);
-}
-
-static void ask_maps(struct lookup *lookup, struct outcome *outcome)
-{
-    if (ask_domain_maps(lookup, outcome))
-        return;
-    struct address_probes probes;
-    address_probes(lookup->address, lookup->resolver->settings->recipient_delimiter, &probes);
-    if (!ask_access_maps(lookup, &probes, outcome))
-        ask_recipient_maps(lookup, &probes, outcome);
-}
-
-/* A caller that is about to wait for a server takes one of lookup_slots; false when all are taken.
- */
-static bool take_slot(struct resolver *resolver, bool waits)
-{
-    if (!waits || atomic_fetch_add(&resolver->slots_taken, 1) < resolver->settings->lookup_slots)
-        return true;
-    atomic_fetch_sub(&resolver->slots_taken, 1);
-    return false;
-}
-
-static void return_slot(struct resolver *resolver, bool waits)
-{
-    if (waits)
-        atomic_fetch_sub(&resolver->slots_taken, 1);
-}
-
-static void count_directory_answer(const struct outcome *outcome)
-{
-    if (outcome->interlock == INTERLOCK_LATE)
-        counter_add(COUNT_lookups_late);
-    switch (outcome->standing) {
-    case STANDING_UNAVAILABLE:
-        counter_add(COUNT_directory_unavailable);
-        break;
-    case STANDING_KNOWN:
-    case STANDING_OVERRIDE:
-        counter_add(COUNT_directory_found);
-        break;
-    case STANDING_ABSENT:
-    case STANDING_FOREIGN:
-        counter_add(COUNT_directory_absent);
-        break;
-    case STANDING_UNCHECKED:
-        break;
-    }
-}
-
-static void ask_directory(struct lookup *lookup, struct outcome *outcome)
-{
-    *outcome = (struct outcome){0};
-    if (lookup->mode == LOOKUP_DIRECTORY_DOWN) {
-        fault_set(&outcome->why, "the directory is taken to be down");
-        return;
-    }
-    bool waits = lookup->resolver->directory_waits;
-    if (!take_slot(lookup->resolver, waits)) {
-        counter_add(COUNT_lookups_shed);
-        outcome->interlock = INTERLOCK_SHED;
-        fault_set(&outcome->why, "all %u lookup_slots are taken, so the directory was not asked",
-                  lookup->resolver->settings->lookup_slots);
-        trace_add(lookup->trace, "directory: shed, %s", outcome->why.text);
-        return;
-    }
-    int64_t verified = clock_wall_s(); /* before the query: the answer is no younger than it says */
-    ask_maps(lookup, outcome);
-    return_slot(lookup->resolver, waits);
-    count_directory_answer(outcome);
-    if (outcome->standing == STANDING_UNAVAILABLE)
-        return;
-    outcome->verified = verified;
-    outcome->asked_now = true;
-    outcome->tier = TIER_DIRECTORY;
-}
-
 /* ---- the walk ---- */
 
 void resolver_find(struct resolver *resolver, const struct address *address, enum lookup_mode mode,
@@ -452,7 +250,11 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
         store_in_process_cache(&lookup, outcome);
         return;
     }
-    ask_directory(&lookup, outcome);
+    *outcome = (struct outcome){0};
+    if (mode == LOOKUP_DIRECTORY_DOWN)
+        fault_set(&outcome->why, "the directory is taken to be down");
+    else
+        authority_ask(resolver->authority, address, deadline, trace, outcome);
     if (outcome->standing != STANDING_UNAVAILABLE) {
         store_in_process_cache(&lookup, outcome);
         store_in_memcache(&lookup, outcome);
@@ -467,32 +269,10 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
     }
 }
 
-/* What role_maps says; UNAVAILABLE, and a value that is no role, make a primary. */
-static enum role ask_role_maps(struct resolver *resolver, const char *domain,
-                               struct deadline deadline, struct trace *trace, bool *answered)
-{
-    struct finding finding = {0};
-    bool waits = maps_wait(resolver->role_maps);
-    if (take_slot(resolver, waits)) {
-        maps_value(resolver->role_maps, domain, deadline, trace, &finding);
-        return_slot(resolver, waits);
-    }
-    *answered = finding.answer != UNAVAILABLE;
-    if (finding.answer == ABSENT)
-        return resolver->settings->role;
-    if (finding.answer == FOUND && text_same_word(finding.value, role_name(ROLE_FALLBACK)))
-        return ROLE_FALLBACK;
-    if (finding.answer == FOUND && !text_same_word(finding.value, role_name(ROLE_PRIMARY)))
-        log_warning("role_maps: \"%s\" for %s is neither \"primary\" nor \"fallback\" - this node "
-                    "is a primary for it",
-                    finding.value, domain);
-    return ROLE_PRIMARY;
-}
-
 enum role resolver_role(struct resolver *resolver, const char *domain, struct deadline deadline,
                         struct trace *trace)
 {
-    if (maps_empty(resolver->role_maps) || *domain == '\0')
+    if (!authority_has_roles(resolver->authority) || *domain == '\0')
         return resolver->settings->role;
 
     struct digest key = digest_local(domain, strlen(domain));
@@ -503,7 +283,7 @@ enum role resolver_role(struct resolver *resolver, const char *domain, struct de
         return (enum role)cached;
 
     bool answered = false;
-    enum role role = ask_role_maps(resolver, domain, deadline, trace, &answered);
+    enum role role = authority_ask_role(resolver->authority, domain, deadline, trace, &answered);
     trace_add(trace, "role for %s: %s", domain, role_name(role));
     cached = (unsigned char)role;
     if (resolver->roles && answered)
@@ -575,9 +355,5 @@ void resolver_report(struct resolver *resolver, void (*line)(void *context, cons
         memcache_report(resolver->memcache, line, context);
     else
         line(context, "memcached: none (memcache_servers is empty)");
-    if (resolver->directory_waits || maps_wait(resolver->role_maps)) {
-        snprintf(text, sizeof text, "lookup slots: %u of %u taken",
-                 atomic_load(&resolver->slots_taken), resolver->settings->lookup_slots);
-        line(context, text);
-    }
+    authority_report(resolver->authority, line, context);
 }
