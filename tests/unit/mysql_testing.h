@@ -92,6 +92,30 @@ static inline void run_sql(const char *sock, const char *dbname, const char *con
     session_close(&session);
 }
 
+/* The file's statements, split where a line ends with `;'. */
+static inline void load_sql(struct session *session, const char *path)
+{
+    static char statement[1 << 20];
+    char line[1 << 16];
+    FILE *file = fopen(path, "r");
+    if (!file)
+        fail_msg("%s: %s", path, strerror(errno));
+    statement[0] = '\0';
+    while (fgets(line, sizeof line, file)) {
+        if (strncmp(line, "--", 2) == 0 || line[0] == '\n')
+            continue;
+        assert_true(strlen(statement) + strlen(line) < sizeof statement);
+        strcat(statement, line);
+        size_t length = strlen(line);
+        if (length >= 2 && line[length - 2] == ';') {
+            statement[strlen(statement) - 2] = '\0';
+            session_run(session, statement);
+            statement[0] = '\0';
+        }
+    }
+    fclose(file);
+}
+
 /* A moment between two looks at a condition; the wait itself has a deadline. */
 static inline void test_pause(void)
 {
@@ -100,7 +124,7 @@ static inline void test_pause(void)
 
 /* A server that the test may stop and kill. */
 struct own_server {
-    char dir[256], sock[256];
+    char dir[256], sock[108];
     pid_t pid; /* 0: not running */
 };
 
@@ -110,7 +134,7 @@ static inline void own_server_create(struct own_server *server, const char *name
     *server = (struct own_server){.pid = 0};
     setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
     scratch_path(server->dir, name);
-    snprintf(server->sock, sizeof server->sock, "%s.sock", server->dir);
+    snprintf(server->sock, sizeof server->sock, "%s/%s.sock", scratch_dir, name);
     snprintf(command, sizeof command,
              "mariadb-install-db --no-defaults --user=\"$(id -un)\" --datadir='%s' "
              "--skip-test-db --auth-root-authentication-method=normal >/dev/null 2>&1",

@@ -270,6 +270,28 @@ static void a_missing_server_is_a_server_error(void **state)
     mysql_table_free(table);
 }
 
+static void a_connection_that_is_gone_is_never_absence(void **state)
+{
+    (void)state;
+    struct session other = session_open(test_socket(), "client_test");
+    static const char *const sets[] = {"query = %s\n", "query = %s\nrequire_result_set = no\n"};
+    for (size_t i = 0; i < 2; i++) {
+        char kill_it[64];
+        struct mysql_table *table = test_table(test_socket(), "client_test", sets[i]);
+        struct mysql_client *client = connect_to(table);
+        snprintf(kill_it, sizeof kill_it, "KILL %s",
+                 ask(client, table, "SELECT CONNECTION_ID()").value);
+        session_run(&other, kill_it);
+        struct finding finding = ask(client, table, "SELECT a FROM t WHERE a = 'nobody'");
+        assert_int_equal(finding.answer, UNAVAILABLE);
+        assert_int_equal(trouble.class, MYSQL_ERROR_SERVER);
+        assert_true(trouble.connection_lost);
+        mysql_client_close(client);
+        mysql_table_free(table);
+    }
+    session_close(&other);
+}
+
 static void a_long_statement_is_ended_by_the_server(void **state)
 {
     (void)state;
@@ -282,30 +304,6 @@ static void a_long_statement_is_ended_by_the_server(void **state)
 }
 
 /* Against the five mail systems that were recorded with Postfix: see ../shared/README.md. */
-
-/* The file's statements, split where a line ends with `;'. */
-static void load_sql(struct session *session, const char *path)
-{
-    static char statement[1 << 20];
-    char line[1 << 16];
-    FILE *file = fopen(path, "r");
-    if (!file)
-        fail_msg("%s: %s", path, strerror(errno));
-    statement[0] = '\0';
-    while (fgets(line, sizeof line, file)) {
-        if (strncmp(line, "--", 2) == 0 || line[0] == '\n')
-            continue;
-        assert_true(strlen(statement) + strlen(line) < sizeof statement);
-        strcat(statement, line);
-        size_t length = strlen(line);
-        if (length >= 2 && line[length - 2] == ';') {
-            statement[strlen(statement) - 2] = '\0';
-            session_run(session, statement);
-            statement[0] = '\0';
-        }
-    }
-    fclose(file);
-}
 
 static void load_system(const char *sock, const char *dbname, const char *folder, const char *seed)
 {
@@ -433,6 +431,7 @@ int main(void)
         cmocka_unit_test(a_wrong_password_is_refused_without_telling_it),
         cmocka_unit_test(tls_is_not_given_up_in_silence),
         cmocka_unit_test(a_missing_server_is_a_server_error),
+        cmocka_unit_test(a_connection_that_is_gone_is_never_absence),
         cmocka_unit_test(a_long_statement_is_ended_by_the_server),
         cmocka_unit_test(every_query_file_answers_as_postfix_did),
     };
