@@ -275,16 +275,22 @@ static bool harvest_result(struct mysql_client *client, struct harvest *harvest)
 static bool harvest_statement(struct mysql_client *client, const char *sql, size_t length,
                               struct harvest *harvest)
 {
-    /* Of mysql_next_result: -1, that was the last; > 0, an error. */
-    int next = mysql_real_query(&client->mysql, sql, (unsigned long)length);
-    while (next == 0) {
+    if (mysql_real_query(&client->mysql, sql, (unsigned long)length) != 0) {
+        take_error(client, harvest->trouble, harvest->fault);
+        return false;
+    }
+    int next; /* -1: that was the last; > 0: an error */
+    do {
         if (!harvest_result(client, harvest))
             return false;
         next = mysql_next_result(&client->mysql);
-    }
-    if (next > 0)
+    } while (next == 0);
+    /* libmariadb's mysql_real_query says -1 for an error; should a next result ever do so too, the
+     * error number tells. */
+    bool complete = next == -1 && mysql_errno(&client->mysql) == 0;
+    if (!complete)
         take_error(client, harvest->trouble, harvest->fault);
-    return next < 0;
+    return complete;
 }
 
 void mysql_client_query(struct mysql_client *client, const struct mysql_table *table,

@@ -4,8 +4,8 @@
 --   mysql mail < schema.sql
 --
 -- utf8mb4_bin, because other collations take different addresses for the same one (a general or
--- accent-insensitive one: straße = strasse). Addresses are therefore stored as they are looked up:
--- ASCII letters in lower case. Each lookup is one point SELECT on a primary key.
+-- accent-insensitive one: straße = strasse); this one ignores trailing spaces only, which no address
+-- has. Addresses are therefore stored as they are looked up, ASCII letters in lower case. Each lookup is one point SELECT on a primary key.
 
 CREATE TABLE IF NOT EXISTS domains (
     domain VARCHAR(255) NOT NULL,

@@ -20,7 +20,15 @@ sys.dont_write_bytecode = True
 from harness import SmtpClient, World, mysql_table, wait_until  # noqa: E402
 
 DOMAIN = "example.test"
-QUERY = "SELECT address FROM recipient WHERE address = '%s'"
+QUERY = "SELECT address FROM recipients WHERE address = '%s' AND active"
+DATABASE = f"""
+CREATE DATABASE mail CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+USE mail;
+SOURCE {ROOT}/db/schema.sql;
+INSERT INTO recipients (address) VALUES ('alice@{DOMAIN}'), ('bob@{DOMAIN}');
+CREATE USER checker@localhost IDENTIFIED BY 's3cret-Passw0rd';
+GRANT SELECT ON mail.recipients TO checker@localhost;
+"""
 
 OK = (250, "2.1.5")
 UNKNOWN_TRY_ANOTHER = (450, "4.1.1")
@@ -39,11 +47,11 @@ class Story:
         self.nodes = {}  # name -> (rcpt-milter, Postfix)
 
     def act(self, title, text):
-        print(f"\n\033[1m{title}\033[0m" if sys.stdout.isatty() else f"\n{title}")
-        print(textwrap.fill(text, 78), flush=True)
+        print(f"\n\n==== {title}")
+        self.say(text)
 
     def say(self, text):
-        print(textwrap.fill(text, 78, initial_indent="  ", subsequent_indent="  "), flush=True)
+        print("\n" + textwrap.fill(text, 78), flush=True)
 
     def ask(self, node, recipient, expected):
         """One SMTP session with one recipient."""
@@ -82,7 +90,7 @@ def start_node(story, role, **config):
 
 
 def start_everything(story):
-    database = story.world.mariadb().load(ROOT / "tests/e2e/schema.sql")
+    database = story.world.mariadb().load(story.world.file("directory.sql", DATABASE))
     memcached = story.world.memcached()
     for role in ("primary", "fallback"):
         start_node(story, role, recipient_maps=mysql_table(story.world, database, QUERY),
@@ -95,23 +103,21 @@ def with_all_servers(story):
     story.ask_both(f"alice@{DOMAIN}", OK, OK)
 
     story.act("2. A mistyped address",
-              "The primary says 450, because it is not sure enough to bounce anything: the sender "
-              "tries the next MX. The fallback, last in the MX order, says 550: the sender hears of "
-              "it at once instead of in five days.")
+              "The primary says 450 and bounces nobody: the sender tries the next MX. The fallback, "
+              "last in the MX order, says 550: the sender hears of it at once, not in five days.")
     story.ask_both(f"allice@{DOMAIN}", UNKNOWN_TRY_ANOTHER, UNKNOWN)
     story.show_last_refusal("fallback")
-    story.show_lookup("primary", f"allice@{DOMAIN}", "--explain")
+    story.show_lookup("fallback", f"allice@{DOMAIN}", "--explain", "--no-cache")
 
 
 def without_mysql(story, database):
     database.kill()
     story.act("3. MySQL is killed",
-              "alice was asked about a moment ago: memcached still knows her.")
+              "alice was asked about a moment ago: the caches still know her.")
     story.ask_both(f"alice@{DOMAIN}", OK, OK)
-    story.act("", "bob exists too, but nobody has asked about him yet. A failure is never taken for "
-              "an absence: the primary defers him. The fallback settles the matter with a 5xx, and "
-              "not 5.1.1, as README.md explains; who prefers to wait sets "
-              "fallback_unavailable_reply to a 4xx.")
+    story.say("bob exists too, but nobody has asked about him yet. A failure is never taken for an "
+              "absence: the primary defers him. The fallback settles the matter, with a 5xx that is "
+              "not 5.1.1; who prefers to wait sets fallback_unavailable_reply (see README.md).")
     story.ask_both(f"bob@{DOMAIN}", UNAVAILABLE_TRY_ANOTHER, UNAVAILABLE)
 
 
@@ -122,7 +128,8 @@ def mysql_is_back(story, database):
         wait_until(lambda m=milter: m.ctl("lookup", "--no-cache", f"x@{DOMAIN}").returncode == 1,
                    what="the daemon to see that MySQL is back")
     story.act("4. MySQL is back",
-              f"Both daemons saw it within {time.monotonic() - begin:.1f} s, by themselves.")
+              f"Both daemons saw it within {time.monotonic() - begin:.1f} s of its start, by "
+              "themselves.")
     story.ask_both(f"bob@{DOMAIN}", OK, OK)
     story.ask_both(f"boob@{DOMAIN}", UNKNOWN_TRY_ANOTHER, UNKNOWN)
 
@@ -142,15 +149,16 @@ def without_any_server(story, database, memcached):
 
 def play(story):
     begin = time.monotonic()
-    print("Starting MariaDB, memcached, two Postfix and two rcpt-milter, all private ...",
-          flush=True)
+    story.say("Starting MariaDB, memcached, and a Postfix with its rcpt-milter twice, as primary and "
+              "as fallback. All are private: nothing of this machine's own servers is touched.")
     database, memcached = start_everything(story)
-    story.say("Nothing of this machine's own mail system, databases or files is touched.")
     with_all_servers(story)
     without_mysql(story, database)
     mysql_is_back(story, database)
     without_any_server(story, database, memcached)
-    return time.monotonic() - begin
+    print(f"\n\n{story.replies} replies in {time.monotonic() - begin:.0f} s, "
+          + (f"{story.wrong} NOT as the story says." if story.wrong else "each as the story says."))
+    print("Stopping everything ...", flush=True)
 
 
 def main():
@@ -163,12 +171,9 @@ def main():
     try:
         with World() as world:
             story = Story(world)
-            seconds = play(story)
+            play(story)
     except KeyboardInterrupt:
         sys.exit("\ninterrupted; everything that was started is stopped")
-    print(f"\n{story.replies} replies in {seconds:.0f} s, "
-          + (f"{story.wrong} NOT as the story says" if story.wrong else "each as the story says")
-          + "; everything that was started is stopped.")
     return 1 if story.wrong else 0
 
 
