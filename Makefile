@@ -1,56 +1,113 @@
-# rcpt-milter. `make` builds, `make check` tests, `make demo` shows it working, `make install` installs.
+# rcpt-milter
+#
+#   make            build, into build/plain
+#   make check      every test; ends with `N passed, N failed, N skipped`
+#   make demo       see it work: a primary, a fallback, MySQL killed and back, no server at all
+#   make install    programs, manual pages, a sample configuration, the systemd unit
+#   make deps       install what the above need (apt or dnf; FOR=build for `make` alone)
+#   make unit       the unit tests' programs only
+#   make clean      remove build/
 #
 #   SANITIZE=address,undefined or SANITIZE=thread   an instrumented build, beside the plain one
-#   CC=clang                                        another compiler
+#   CC=clang                                        another compiler, also beside it
 #   MYSQL=mysqlclient                               Oracle's client library instead of libmariadb
 #   DESTDIR= PREFIX=/usr/local                      for make install
 
-PREFIX  ?= /usr/local
+PREFIX   ?= /usr/local
 SANITIZE ?=
-MYSQL   ?= $(shell pkg-config --exists libmariadb && echo libmariadb || echo mysqlclient)
-BUILD   := build/$(if $(SANITIZE),$(subst $() ,,$(SANITIZE)),plain)
+FOR      ?= check
 
-LIBRARIES := milter $(MYSQL) libmemcached libsodium libsystemd
+# build/plain, build/clang, build/thread, build/address,undefined, build/thread-clang, ...
+empty    :=
+space    := $(empty) $(empty)
+VARIANT  := $(strip $(SANITIZE) $(filter-out cc gcc,$(notdir $(firstword $(CC)))))
+BUILD    := build/$(or $(subst $(space),-,$(VARIANT)),plain)
+
+# pkg-config may itself be missing here: `make deps` must work all the same.
+MYSQL    ?= $(if $(shell pkg-config --exists libmariadb 2>/dev/null && echo yes),libmariadb,mysqlclient)
+PACKAGES := $(MYSQL) libmemcached libsodium libsystemd
 
 CFLAGS   ?= -O2 -g
-CFLAGS   += -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -pthread
-CFLAGS   += $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
-CPPFLAGS += -I. -MMD -MP $(shell pkg-config --cflags $(LIBRARIES))
-LDFLAGS  += -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-LDLIBS   += $(shell pkg-config --libs $(LIBRARIES))
+WERROR   ?= -Werror
+INSTRUMENT := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+OUR_CFLAGS := -std=c11 -pthread -Wall -Wextra -Wshadow -Wstrict-prototypes $(WERROR) $(INSTRUMENT)
+OUR_CPPFLAGS := -I. -D_GNU_SOURCE -MMD -MP $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+# libmilter has a pkg-config file on Debian only; it is -lmilter everywhere.
+OUR_LDLIBS := -lmilter $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+COMPILE  := $(CC) $(OUR_CPPFLAGS) $(CPPFLAGS) $(OUR_CFLAGS) $(CFLAGS)
+LINK     := $(CC) $(OUR_CFLAGS) $(CFLAGS) $(LDFLAGS)
 
 # A folder's sources make one library; a program is its main file and the libraries.
 PROGRAMS := milter/main.c milter/rcptctl.c
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(PROGRAMS),$(wildcard $(1)/*.c)))
-LAYERS   := $(foreach folder,milter db config shared,$(BUILD)/$(folder).a)
-TESTS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+FOLDERS  := milter db config shared
+LAYERS   := $(FOLDERS:%=$(BUILD)/%.a)
+UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: all unit clean
+.PHONY: all unit check demo deps install clean
 
 all: $(BUILD)/rcpt-milter $(BUILD)/rcptctl
 
 $(BUILD)/rcpt-milter: $(BUILD)/milter/main.o $(LAYERS)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(LINK) -o $@ $^ $(OUR_LDLIBS) $(LDLIBS)
 
 $(BUILD)/rcptctl: $(BUILD)/milter/rcptctl.o $(LAYERS)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(LINK) -o $@ $^ $(OUR_LDLIBS) $(LDLIBS)
 
 define layer
 $(BUILD)/$(1).a: $(call objects,$(1))
 	rm -f $$@ && $$(AR) rcs $$@ $$^
 endef
-$(foreach folder,milter db config shared,$(eval $(call layer,$(folder))))
+$(foreach folder,$(FOLDERS),$(eval $(call layer,$(folder))))
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c | $(BUILD)/libraries
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(COMPILE) -c -o $@ $<
+
+# Once per build: is everything there, and is libmemcached none of those that can answer with
+# another key's value (CVE-2023-27478)? The daemon asks that again of the library it runs with.
+$(BUILD)/libraries:
+	@packaging/install-deps --check build
+	@! pkg-config --exists 'libmemcached >= 1.1.0 libmemcached < 1.1.4' || { \
+	    echo "rcpt-milter: libmemcached $$(pkg-config --modversion libmemcached) can answer with" \
+	         "another key's value (CVE-2023-27478): use 1.1.4 or later, or 1.0.18" >&2; exit 1; }
+	@mkdir -p $(@D) && touch $@
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(LAYERS)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(LINK) -o $@ $^ $(OUR_LDLIBS) $(LDLIBS) -lcmocka
 
-unit: $(TESTS)
+unit: $(UNITS)
+
+check:
+	@packaging/install-deps --if-missing check
+	@tests/run
+
+# A second make: what was just installed, the first one could not know of.
+demo:
+	@packaging/install-deps --if-missing demo
+	@$(MAKE) --no-print-directory all
+	@tests/demo.py
+
+deps:
+	@packaging/install-deps $(FOR)
+
+# /etc stays /etc under every PREFIX: the default of -c says so.
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: all
+	install -D -m 755 $(BUILD)/rcpt-milter $(DESTDIR)$(PREFIX)/sbin/rcpt-milter
+	install -D -m 755 $(BUILD)/rcptctl $(DESTDIR)$(PREFIX)/sbin/rcptctl
+	test -e $(DESTDIR)/etc/rcpt-milter/rcpt-milter.conf || \
+	    install -D -m 644 config/rcpt-milter.conf $(DESTDIR)/etc/rcpt-milter/rcpt-milter.conf
+	install -D -m 644 config/rcpt-milter.conf $(SHARE)/rcpt-milter/rcpt-milter.conf
+	install -D -m 644 db/schema.sql $(SHARE)/rcpt-milter/schema.sql
+	install -D -m 644 README.md $(SHARE)/doc/rcpt-milter/README.md
+	for page in packaging/man/*.[58]; do \
+	    install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/rcpt-milter.service \
+	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/rcpt-milter.service
 
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD) -name "*.d" 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -3,10 +3,13 @@
  *
  * postconf(5): `name = value`; a line whose first character that is not white space is `#` is a
  * comment, also between continuation lines; a line that starts with white space continues the one
- * before; the last setting of a name wins. White space around name and value goes. Nothing is
- * expanded here. A file with a NUL, a line without `=`, a name with white space inside, or more
- * than CONF_FILE_MAX bytes is refused with file:line. Values are bytes; whoever uses them judges
- * them.
+ * before (an empty line or a comment between them ends nothing); the last setting of a name wins.
+ * White space around name and value goes; inside a value it stays as written, also where lines were
+ * joined. Nothing is expanded here. A carriage return before the line's end is dropped, as files
+ * come from Windows editors and Postfix reads them too. A file with a NUL, a line without `=`, a
+ * name with white space inside, or a continuation of nothing (which Postfix drops with a warning:
+ * a setting would be lost) is refused with file:line; so is what is no plain file, or holds more
+ * than CONF_FILE_MAX bytes. Values are bytes; whoever uses them judges them.
  *
  * A struct conf is read-only once read: any thread.
  */

@@ -48,9 +48,9 @@ struct settings {
                                memcache_table(5)'s bare host:port */
     char *memcache_key_prefix;
     int64_t memcache_timeout_ms;
-    int64_t positive_ttl_s;
-    int64_t negative_ttl_s;
-    int64_t stale_ttl_s;
+    int64_t positive_ttl_s;         /* at least 1 */
+    int64_t negative_ttl_s;         /* 0: absences are not cached */
+    int64_t stale_ttl_s;            /* 0: no stale answer vouches; else at least positive_ttl_s */
     unsigned process_cache_entries; /* 0: none */
     int64_t process_cache_ttl_ms;
 
@@ -62,7 +62,7 @@ struct settings {
     struct settings_rate {
         unsigned count;
         int64_t window_s;
-    } vanish_limit;
+    } vanish_limit; /* all zero: off */
     int64_t outage_patience_s;
     int64_t escalate_after_s;
 
@@ -98,21 +98,20 @@ struct setting_row {
     const char *group; /* as in the manual: node, directory, caches, ... */
     const char *name;
     const char *default_value; /* as one would write it */
-    /* how it is read and where it goes: see settings.c */
-    int type;
-    size_t offset;
-    int64_t min, max;
-    bool needs_restart; /* a reload cannot change it */
+    int type;                  /* how it is read: enum value_type, config/values.h */
+    size_t offset;             /* where it goes in struct settings */
+    int64_t min, max;          /* bounds; what they count is told by the type */
+    bool needs_restart; /* a reload cannot change it: sockets and locks are held by the process */
 };
 
 /* The rows, in the order of the manual. */
 const struct setting_row *settings_rows(size_t *count);
 
 /*
- * Reads the file, then the overrides ("name=value", as given with -o), then the defaults. NULL and
- * a fault
- * ("file:line: name: what is wrong") when anything is wrong. path NULL: no file, defaults and
- * overrides only.
+ * Reads the file, then the overrides ("name=value", as given with -o), then the defaults; then puts
+ * in the $names (config/expand.h). NULL and a fault ("file:line: name: what is wrong", "-o: name:
+ * ...") when anything is wrong, also where two parameters contradict each other. path NULL: no
+ * file, defaults and overrides only.
  */
 struct settings *settings_load(const char *path, const char *const *overrides,
                                size_t override_count, struct fault *fault);

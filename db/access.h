@@ -1,12 +1,16 @@
 /*
  * access - what an access_maps entry may say, in access(5) and transport(5) words.
  *
- *   OK                       pass                       (also a number without text, as in
- * access(5)) DUNNO                    as if there were no entry REJECT text              554 5.7.1
- * text DEFER text               450 4.7.1 text 4xx|5xx [x.y.z] text     that; without x.y.z 4.7.1
- * or 5.7.1 error:[x.y.z] text       5.y.z (or none): 550; 4.y.z: 450       (transport(5), error(8))
+ *   OK                       pass; so does a number without text, as in access(5)
+ *   DUNNO                    as if there were no entry
+ *   REJECT [5.y.z] [text]    554, 5.7.1
+ *   DEFER [4.y.z] [text]     450, 4.7.1
+ *   4xx|5xx [x.y.z] [text]   that; 4.7.1 or 5.7.1
+ *   error:[x.y.z] [text]     550 for 5.y.z, 450 for 4.y.z; without either 550 5.0.0, as error(8)
  *
- * Words in any case. Everything else is no action. Pure, any thread.
+ * The second column's x.y.z stands where the entry names none. Words in any case. The text is taken
+ * as it is: a `$` in it is a dollar. Without a text it is "Access denied", as in Postfix. An x.y.z
+ * of another class than the code, and everything else, is no action. Pure, any thread.
  */
 #ifndef DB_ACCESS_H
 #define DB_ACCESS_H

@@ -1,11 +1,12 @@
 /*
  * mysql_pool - a few threads that own the connections to one directory, and the queue before them.
  *
- * Tables with the same servers, user, database and connection options share one pool, over a
- * reload too. A pool has mysql_connections threads; each owns one connection, opens it when there
- * is work, and sets the session's lock_wait_timeout and max_statement_time (max_execution_time on
- * MySQL). A watchdog thread ends a call that outlives mysql_query_timeout by shutting its socket
- * down, because the library's own timeouts start again with every read.
+ * Tables with the same source (servers, user, database, connection options) share one pool, over a
+ * reload too, while mysql_connections and the timeouts stay the same. A pool has mysql_connections
+ * threads; each owns one connection, opens it when there is work, and closes it after 60 s without
+ * any, as Postfix does: a firewall or the server would else drop it unseen, and a new one costs
+ * less than a millisecond. A watchdog thread ends a call that outlives mysql_query_timeout by
+ * shutting its socket down, because the library's own timeouts start again with every read.
  *
  * Lookups wait in the queue as one job per (table, key), however many callers ask. A caller waits
  * for its job until its deadline and then leaves; a job nobody waits for and nobody has begun is
@@ -15,12 +16,14 @@
  * says. Each has its breaker; while all are resting a lookup fails at once, and the threads probe
  * them out of the callers' way.
  *
- * Classes of errors (numbers in mysql_pool.c):
- *   server     the transport, the server or time: the host rests, the connection is closed
+ * Classes of errors (numbers in mysql_client.c):
+ *   server     the transport, the server or time: the host rests, the connection is closed; the
+ *              job goes to another host if there is one. A connection that was used before and is
+ *              gone (the server was restarted) is replaced once before the host is blamed
  *   statement  the session lost something: once again on a new connection
  *   key        the bytes of this key: UNAVAILABLE for this key, nothing else happens
- *   setup      wrong password, missing table or right: UNAVAILABLE, logged once per change; a
- * refused log-in rests the host
+ *   setup      missing table, column or right: UNAVAILABLE, logged once per change; a refused
+ *              log-in rests the host
  */
 #ifndef DB_MYSQL_POOL_H
 #define DB_MYSQL_POOL_H
@@ -30,23 +33,26 @@
 
 struct mysql_pool;
 
-/* Finds or makes the pool for this table. NULL and a fault when threads cannot be had. Each take
- * is ended by one drop; the last one stops the threads, waiting for a query under way at most
- * mysql_query_timeout. */
+/* Finds or makes the pool for this table. NULL and a fault when threads cannot be had. Connects to
+ * nobody yet. Each take is ended by one drop; the last one stops the threads. It shuts the sockets
+ * of queries under way down, and leaves behind what does not come back from the client library
+ * within the longer of the two timeouts and a second: such a thread frees the pool when it does. */
 struct mysql_pool *mysql_pool_take(const struct mysql_table *table, const struct settings *settings,
                                    struct fault *fault);
 void mysql_pool_drop(struct mysql_pool *pool);
 
-/* Any thread. The table outlives the call and every job that still refers to it
- * (mysql_pool_forget). */
+/* Any thread. The key is one mysql_table_applies to. The table outlives the call and every job that
+ * still refers to it (mysql_pool_forget). */
 void mysql_pool_lookup(struct mysql_pool *pool, const struct mysql_table *table, const char *key,
                        struct deadline deadline, struct trace *trace, struct finding *finding);
 
-/* Before a table is freed: returns when no job refers to it any more. */
+/* Before a table is freed: returns when no job refers to it any more (a query under way ends at
+ * the latest with mysql_query_timeout). */
 void mysql_pool_forget(struct mysql_pool *pool, const struct mysql_table *table);
 
-/* One line per server of every pool: "mysql unix:/x up, 3 connections" or "... resting for 12 s:
- * reason". */
+/* One line per server of every pool: "mysql unix:/x up, 3 connections" or "mysql unix:/x resting
+ * for 12 s: reason"; and one per table that cannot work: "mysql unix:/x: /x.cf: error 1146: ...".
+ */
 void mysql_pool_report(void (*line)(void *context, const char *text), void *context);
 
 #endif

@@ -42,18 +42,23 @@ enum tier {
     TIER_STALE, /* a memcached answer past positive_ttl */
 };
 
-/* Why an outcome must not turn into a 5xx although it looks as if it could. */
-enum doubt {
-    DOUBT_NONE = 0,
-    DOUBT_SHED,       /* lookup_slots were taken */
-    DOUBT_LATE,       /* lookup_deadline passed */
-    DOUBT_BAD_ACTION, /* access_maps holds something that is no action */
+/* Why an outcome must not turn into a 5xx although its row would say one. The resolver and the
+ * callbacks set the first ones; the next (removal_grace, a missing sentinel, vanish_limit, hold, no
+ * answer from the directory ever) take their place before INTERLOCK_COUNT. */
+enum interlock {
+    INTERLOCK_NONE = 0,
+    INTERLOCK_SHED,          /* lookup_slots were taken */
+    INTERLOCK_LATE,          /* lookup_deadline passed */
+    INTERLOCK_BAD_ACTION,    /* access_maps holds something that is no action */
+    INTERLOCK_TWO_ADDRESSES, /* {rcpt_addr} and the RCPT argument name different mailboxes */
+    INTERLOCK_OLD_EVIDENCE,  /* no directory query in this transaction says so */
+    INTERLOCK_COUNT
 };
 
 struct outcome {
     enum standing standing;
     enum tier tier;
-    enum doubt doubt;
+    enum interlock interlock;
     bool asked_now;             /* a directory query made for this recipient now says so */
     int64_t verified;           /* wall clock, seconds: when the directory said so; 0 never */
     struct reply_setting reply; /* STANDING_OVERRIDE */

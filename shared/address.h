@@ -21,20 +21,22 @@ enum {
  * folds its lookup keys too). Bytes of UTF-8 stay as they are. */
 struct address {
     char local[ADDRESS_LOCAL_MAX + 1];   /* unquoted: what "a b"@x means is `a b` */
-    char domain[ADDRESS_DOMAIN_MAX + 1]; /* name or [literal]; "" only for bare <postmaster> */
-    char key[ADDRESS_KEY_MAX];           /* canonical: local part quoted only where it must be */
+    char domain[ADDRESS_DOMAIN_MAX + 1]; /* name or [literal]; "" unless ADDRESS_OK */
+    char key[ADDRESS_KEY_MAX];           /* canonical: local part quoted only where it must be,
+                                          * as Postfix spells it; "" unless ADDRESS_OK */
     bool quoted;                         /* the canonical local part needs its quotes */
 };
 
 enum address_result {
     ADDRESS_MALFORMED = 0, /* not a mailbox, too long, or not UTF-8: nothing was set */
     ADDRESS_OK,
-    ADDRESS_NO_DOMAIN,  /* a local part alone; local is set, domain and key are not */
-    ADDRESS_POSTMASTER, /* bare <postmaster>, in any case: RFC 5321 4.5.1 */
+    ADDRESS_NO_DOMAIN,  /* a local part alone; domain and key are "" */
+    ADDRESS_POSTMASTER, /* bare <postmaster>, in any case: RFC 5321 4.5.1; domain and key are "" */
 };
 
 /* `text` is a path or mailbox, with or without angle brackets, `length` bytes (NULs are refused).
- */
+ * A source route before it is checked and dropped. An address literal comes out in the one
+ * spelling of inet_ntop(3), so `[IPv6:2001:DB8:0::1]` and `[ipv6:2001:db8::1]` are one key. */
 enum address_result address_parse(const char *text, size_t length, struct address *address);
 
 /*
@@ -43,8 +45,10 @@ enum address_result address_parse(const char *text, size_t length, struct addres
  * quoted form comes first and the unquoted one second, as Postfix does.
  *
  * `delimiters` is recipient_delimiter: a set of characters, "" for none. The local part is split
- * at the first of them, never at its first byte. `postmaster`, `mailer-daemon`, `double-bounce`,
- * and where '-' is a delimiter `owner-*` and `*-request`, are never split (Postfix split_addr.c).
+ * at the first of them; where that is its first byte it is not split at all. `postmaster`,
+ * `mailer-daemon`, `double-bounce`, and where '-' is among the delimiters `owner-*` and
+ * `*-request`, are never split (Postfix split_addr.c). No key comes twice. An address without a
+ * domain has no probes.
  */
 enum { ADDRESS_PROBES_MAX = 5 };
 

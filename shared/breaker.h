@@ -36,8 +36,14 @@ bool breaker_probe(struct breaker *breaker);
 /* When the next probe is due, monotonic milliseconds; INT64_MAX while closed or being probed. */
 int64_t breaker_probe_due(struct breaker *breaker);
 
-/* Both return true when this call changed the state, so that the caller logs it once. On closing,
- * *open_ms (may be NULL) is how long it had been open. */
+/*
+ * Both return true when this call changed the state, so that the caller logs it once. On closing,
+ * *open_ms (may be NULL) is how long it had been open.
+ *
+ * One failure opens it. Once it is open only the probe counts: a use that began before it opened
+ * and ends after it neither closes it nor prolongs the rest, so a server that answers every second
+ * time does not flap faster than it is probed.
+ */
 bool breaker_failed(struct breaker *breaker);
 bool breaker_succeeded(struct breaker *breaker, int64_t *open_ms);
 

@@ -1,7 +1,5 @@
 #include "shared/clock.h"
 
-#include <errno.h>
-
 int64_t clock_mono_us(void)
 {
     struct timespec now;
@@ -23,7 +21,14 @@ int64_t clock_wall_s(void)
 
 struct deadline deadline_in_ms(int64_t ms)
 {
-    return (struct deadline){.at_us = clock_mono_us() + ms * 1000};
+    /* A wait that is longer than the clock can count ends when the clock does; one that was over
+     * before the clock began, when it began. */
+    int64_t now = clock_mono_us();
+    if (ms > (INT64_MAX - now) / 1000)
+        return (struct deadline){.at_us = INT64_MAX};
+    if (ms < -now / 1000)
+        return (struct deadline){.at_us = 0};
+    return (struct deadline){.at_us = now + ms * 1000};
 }
 
 struct deadline deadline_sooner(struct deadline a, struct deadline b)
@@ -39,7 +44,7 @@ bool deadline_passed(struct deadline deadline)
 int64_t deadline_left_ms(struct deadline deadline)
 {
     int64_t left = deadline.at_us - clock_mono_us();
-    return left > 0 ? (left + 999) / 1000 : 0;
+    return left > 0 ? left / 1000 + (left % 1000 != 0) : 0;
 }
 
 void clock_cond_init(pthread_cond_t *cond)
@@ -55,5 +60,6 @@ bool clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, struct deadlin
 {
     struct timespec at = {.tv_sec = deadline.at_us / 1000000,
                           .tv_nsec = (long)(deadline.at_us % 1000000) * 1000};
-    return pthread_cond_timedwait(cond, lock, &at) != ETIMEDOUT;
+    /* Any error ends the wait: who waits in a loop must not spin on it. */
+    return pthread_cond_timedwait(cond, lock, &at) == 0;
 }

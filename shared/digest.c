@@ -28,6 +28,13 @@ struct digest digest_shared(const void *bytes, size_t length)
     return digest;
 }
 
+struct digest digest_random(void)
+{
+    struct digest digest;
+    randombytes_buf(digest.bytes, sizeof digest.bytes);
+    return digest;
+}
+
 void digest_to_hex(const struct digest *digest, char hex[DIGEST_HEX + 1])
 {
     sodium_bin2hex(hex, DIGEST_HEX + 1, digest->bytes, sizeof digest->bytes);

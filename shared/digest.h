@@ -24,6 +24,9 @@ struct digest digest_local(const void *bytes, size_t length);
 /* BLAKE2b-128: the same on every node, for names that several nodes must agree on. */
 struct digest digest_shared(const void *bytes, size_t length);
 
+/* 128 random bits. */
+struct digest digest_random(void);
+
 void digest_to_hex(const struct digest *digest, char hex[DIGEST_HEX + 1]); /* lower case */
 bool digest_equal(const struct digest *a, const struct digest *b);
 

@@ -12,8 +12,8 @@
 static _Atomic int log_threshold = LEVEL_INFO;
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static bool log_to_syslog; /* log_lock */
-static char log_name[64];  /* log_lock; syslog keeps the pointer */
+static bool log_to_syslog;                /* log_lock */
+static char log_name[64] = "rcpt-milter"; /* log_lock; syslog keeps the pointer */
 
 void log_open(bool foreground, const char *name, int facility)
 {
@@ -52,7 +52,7 @@ static void log_line(enum log_level level, const char *format, va_list args)
     if (log_to_syslog)
         syslog(priority[level], "%s", line);
     else
-        fprintf(stderr, "%s%s%s\n", log_name, log_name[0] ? ": " : "", line);
+        fprintf(stderr, "%s: %s\n", log_name, line);
     pthread_mutex_unlock(&log_lock);
 }
 

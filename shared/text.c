@@ -12,7 +12,7 @@ struct text text_on(char *buffer, size_t capacity)
 
 void text_add_bytes(struct text *text, const char *bytes, size_t length)
 {
-    size_t room = text->capacity - 1 - text->length;
+    size_t room = text->overflow ? 0 : text->capacity - 1 - text->length;
     if (length > room) {
         text->overflow = true;
         length = room;
@@ -34,18 +34,17 @@ void text_add_char(struct text *text, char c)
 
 void text_addf(struct text *text, const char *format, ...)
 {
+    if (text->overflow)
+        return;
     size_t room = text->capacity - text->length;
     va_list args;
     va_start(args, format);
     int wanted = vsnprintf(text->bytes + text->length, room, format, args);
     va_end(args);
-    if (wanted < 0 || (size_t)wanted >= room) {
-        text->overflow = true;
-        text->length = text->capacity - 1;
-        text->bytes[text->length] = '\0';
-        return;
-    }
-    text->length += (size_t)wanted;
+    text->overflow = wanted < 0 || (size_t)wanted >= room;
+    if (wanted > 0) /* below zero nobody knows what was written */
+        text->length = text->overflow ? text->capacity - 1 : text->length + (size_t)wanted;
+    text->bytes[text->length] = '\0';
 }
 
 size_t text_utf8_sequence(const char *bytes, size_t length)
@@ -81,23 +80,38 @@ bool text_is_utf8(const char *bytes, size_t length)
     return true;
 }
 
+/* Whole or not at all. */
+static void add_whole(struct text *text, const char *bytes, size_t length)
+{
+    if (length > text->capacity - 1 - text->length)
+        text->overflow = true;
+    else
+        text_add_bytes(text, bytes, length);
+}
+
+static void add_escaped(struct text *text, const char *bytes, size_t length)
+{
+    char buffer[2 * sizeof "\\xNN"];
+    struct text escaped = text_on(buffer, sizeof buffer);
+    for (size_t i = 0; i < length; i++)
+        text_addf(&escaped, "\\x%02x", (unsigned char)bytes[i]);
+    add_whole(text, escaped.bytes, escaped.length);
+}
+
 void text_add_printable(struct text *text, const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length;) {
+    for (size_t i = 0; i < length && !text->overflow;) {
         unsigned char c = (unsigned char)bytes[i];
         size_t size = text_utf8_sequence(bytes + i, length - i);
         bool c1_control = size == 2 && c == 0xc2 && (unsigned char)bytes[i + 1] < 0xa0;
-        if (size == 0 || c < 0x20 || c == 0x7f || c1_control) {
-            text_addf(text, "\\x%02x", c);
-            i++;
-        } else {
-            text_add_bytes(text, bytes + i, size);
-            i += size;
-        }
-        if (c1_control) { /* its second byte alone would be no UTF-8 */
-            text_addf(text, "\\x%02x", (unsigned char)bytes[i]);
-            i++;
-        }
+        bool as_it_is = size > 0 && c >= 0x20 && c != 0x7f && !c1_control;
+        if (size == 0)
+            size = 1;
+        if (as_it_is)
+            add_whole(text, bytes + i, size);
+        else /* of a C1 control both bytes: one alone would be no UTF-8 */
+            add_escaped(text, bytes + i, size);
+        i += size;
     }
 }
 

@@ -2,8 +2,9 @@
  * text - building strings in a buffer of known size, and looking at untrusted bytes.
  *
  * A struct text borrows the caller's buffer and keeps it NUL-terminated after every call. What
- * does not fit is left out and `overflow` is set: the caller checks it where a cut string would
- * mean something else than the whole one. Not shared between threads.
+ * does not fit is left out, `overflow` is set, and nothing more is added after that: the caller
+ * checks it where a cut string would mean something else than the whole one. Not shared between
+ * threads.
  */
 #ifndef SHARED_TEXT_H
 #define SHARED_TEXT_H
@@ -27,7 +28,7 @@ void text_addf(struct text *text, const char *format, ...) __attribute__((format
 
 /* For a terminal or a log line: bytes below 0x20, 0x7f, C1 controls and whatever is not UTF-8 come
  * out as \xNN; the rest as it is. A backslash in the input stays one, so the result is for reading,
- * not for parsing. */
+ * not for parsing. Where it is cut, it is cut between characters. */
 void text_add_printable(struct text *text, const char *bytes, size_t length);
 
 /* Is it well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF)? */

@@ -1,0 +1,359 @@
+#include "db/resolver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/authority.h"
+#include "db/generations.h"
+#include "db/memcache.h"
+#include "shared/counters.h"
+#include "shared/lru.h"
+
+struct resolver {
+    const struct settings *settings; /* borrowed */
+    struct authority *authority;
+    struct lru *outcomes;            /* NULL: no process cache */
+    struct lru *roles;               /* NULL: no process cache, or no role_maps */
+    struct memcache *memcache;       /* NULL: none */
+    struct generations *generations; /* NULL: no memcached */
+};
+
+/* ---- opening ---- */
+
+/* What else than the address decides an outcome. Nodes that share memcached but are set up
+ * differently, or one node before and after a change, must not read each other's values. */
+static struct digest setup_digest(const struct settings *s)
+{
+    const char *const texts[] = {s->recipient_delimiter, s->domain_maps, s->access_maps,
+                                 s->recipient_maps};
+    struct digest parts[sizeof texts / sizeof *texts];
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        parts[i] = digest_shared(texts[i], strlen(texts[i]));
+    return digest_shared(parts, sizeof parts);
+}
+
+static bool open_caches(struct resolver *resolver, struct fault *fault)
+{
+    const struct settings *s = resolver->settings;
+    if (s->process_cache_entries > 0 && s->process_cache_ttl_ms > 0) {
+        resolver->outcomes = lru_create(s->process_cache_entries);
+        resolver->roles = lru_create(s->process_cache_entries);
+        if (!resolver->outcomes || !resolver->roles) {
+            fault_set(fault, "out of memory for the process cache");
+            return false;
+        }
+    }
+    if (*s->memcache_servers == '\0')
+        return true;
+    resolver->memcache = memcache_open(s, fault);
+    if (!resolver->memcache)
+        return false;
+    struct digest setup = setup_digest(s);
+    resolver->generations = generations_create(resolver->memcache, &setup, s->process_cache_ttl_ms);
+    if (!resolver->generations)
+        fault_set(fault, "out of memory");
+    return resolver->generations != NULL;
+}
+
+struct resolver *resolver_open(const struct settings *settings, bool offline, struct fault *fault)
+{
+    struct resolver *resolver = calloc(1, sizeof *resolver);
+    if (!resolver) {
+        fault_set(fault, "out of memory");
+        return NULL;
+    }
+    resolver->settings = settings;
+    resolver->authority = authority_open(settings, offline, fault);
+    if (!resolver->authority || !memcache_check(settings, fault) ||
+        (!offline && !open_caches(resolver, fault))) {
+        resolver_close(resolver);
+        return NULL;
+    }
+    return resolver;
+}
+
+void resolver_close(struct resolver *resolver)
+{
+    if (!resolver)
+        return;
+    authority_close(resolver->authority);
+    lru_destroy(resolver->outcomes);
+    lru_destroy(resolver->roles);
+    generations_destroy(resolver->generations);
+    memcache_close(resolver->memcache);
+    free(resolver);
+}
+
+bool resolver_checks_recipients(const struct resolver *resolver)
+{
+    return authority_checks_recipients(resolver->authority);
+}
+
+/* ---- one lookup ---- */
+
+/* What one lookup carries from tier to tier. */
+struct lookup {
+    struct resolver *resolver;
+    const struct address *address;
+    enum lookup_mode mode;
+    struct deadline deadline;
+    struct trace *trace;
+    struct digest local;  /* the key in the process cache */
+    struct digest shared; /* the key in memcached */
+    bool shared_is_set;   /* the generations are known, so memcached may be used */
+    struct outcome stale; /* a KNOWN past its time, else UNAVAILABLE */
+};
+
+/* How long what the directory said is good for. */
+static int64_t fresh_for_s(const struct settings *settings, enum standing standing)
+{
+    bool positive = standing == STANDING_KNOWN || standing == STANDING_OVERRIDE;
+    return positive ? settings->positive_ttl_s : settings->negative_ttl_s;
+}
+
+/* How long a KNOWN may speak for its recipient while the directory is unavailable. */
+static int64_t vouches_for_s(const struct settings *settings)
+{
+    return settings->stale_ttl_s > settings->positive_ttl_s ? settings->stale_ttl_s
+                                                            : settings->positive_ttl_s;
+}
+
+static bool is_fresh(const struct settings *settings, const struct outcome *outcome, int64_t now)
+{
+    return now - outcome->verified < fresh_for_s(settings, outcome->standing);
+}
+
+static void trace_outcome(struct lookup *lookup, const char *tier, const struct outcome *outcome)
+{
+    if (lookup->trace)
+        trace_add(lookup->trace, "%s: %s, verified %lld s ago", tier,
+                  standing_name(outcome->standing),
+                  (long long)(clock_wall_s() - outcome->verified));
+}
+
+static bool ask_process_cache(struct lookup *lookup, struct outcome *outcome)
+{
+    struct resolver *resolver = lookup->resolver;
+    char value[OUTCOME_TEXT_MAX];
+    size_t length;
+    if (!resolver->outcomes || lookup->mode == LOOKUP_ASK_NOW)
+        return false;
+    int64_t now = clock_wall_s();
+    if (!lru_get(resolver->outcomes, &lookup->local, clock_mono_ms(), value, sizeof value,
+                 &length) ||
+        !outcome_decode(value, length, &lookup->local, now, outcome) ||
+        !is_fresh(resolver->settings, outcome, now)) {
+        counter_add(COUNT_process_cache_misses);
+        trace_add(lookup->trace, "process cache: no answer");
+        return false;
+    }
+    counter_add(COUNT_process_cache_hits);
+    outcome->tier = TIER_PROCESS_CACHE;
+    trace_outcome(lookup, "process cache", outcome);
+    return true;
+}
+
+static void store_in_process_cache(struct lookup *lookup, const struct outcome *outcome)
+{
+    struct resolver *resolver = lookup->resolver;
+    char value[OUTCOME_TEXT_MAX];
+    if (!resolver->outcomes)
+        return;
+    size_t length = outcome_encode(outcome, &lookup->local, value);
+    if (length > 0)
+        lru_put(resolver->outcomes, &lookup->local,
+                clock_mono_ms() + resolver->settings->process_cache_ttl_ms, value, length);
+}
+
+/* The key in memcached: the setup, the generations a flush advances, and the address. */
+static bool find_shared_key(struct lookup *lookup)
+{
+    struct resolver *resolver = lookup->resolver;
+    struct digest generation;
+    if (!resolver->memcache || !generations_get(resolver->generations, lookup->address->domain,
+                                                lookup->deadline, lookup->trace, &generation))
+        return false;
+    char text[sizeof generation.bytes + ADDRESS_KEY_MAX];
+    size_t length = strlen(lookup->address->key);
+    memcpy(text, generation.bytes, sizeof generation.bytes);
+    memcpy(text + sizeof generation.bytes, lookup->address->key, length);
+    lookup->shared = digest_shared(text, sizeof generation.bytes + length);
+    return true;
+}
+
+static bool ask_memcache(struct lookup *lookup, struct outcome *outcome)
+{
+    struct resolver *resolver = lookup->resolver;
+    char value[OUTCOME_TEXT_MAX];
+    size_t length;
+    lookup->shared_is_set = find_shared_key(lookup);
+    if (!lookup->shared_is_set)
+        return false;
+    enum memcache_result result =
+        memcache_get(resolver->memcache, MEMCACHE_OUTCOME, &lookup->shared, lookup->deadline,
+                     lookup->trace, value, sizeof value, &length);
+    int64_t now = clock_wall_s();
+    bool ours =
+        result == MEMCACHE_HIT && outcome_decode(value, length, &lookup->shared, now, outcome);
+    if (result == MEMCACHE_HIT && !ours)
+        counter_add(COUNT_memcache_rejected_values);
+    if (ours && is_fresh(resolver->settings, outcome, now) && lookup->mode != LOOKUP_ASK_NOW) {
+        counter_add(COUNT_memcache_hits);
+        outcome->tier = TIER_MEMCACHE;
+        trace_outcome(lookup, "memcached", outcome);
+        return true;
+    }
+    counter_add(COUNT_memcache_misses);
+    if (ours && outcome->standing == STANDING_KNOWN &&
+        now - outcome->verified < vouches_for_s(resolver->settings)) {
+        lookup->stale = *outcome;
+        trace_outcome(lookup, "memcached, kept as evidence", outcome);
+    } else if (result != MEMCACHE_FAILED) {
+        trace_add(lookup->trace, "memcached: no answer%s",
+                  result == MEMCACHE_HIT && !ours ? " (a value that is not this key's)" : "");
+    }
+    *outcome = (struct outcome){0};
+    return false;
+}
+
+static void store_in_memcache(struct lookup *lookup, const struct outcome *outcome)
+{
+    struct resolver *resolver = lookup->resolver;
+    const struct settings *s = resolver->settings;
+    char value[OUTCOME_TEXT_MAX];
+    if (!lookup->shared_is_set)
+        return;
+    size_t length = outcome_encode(outcome, &lookup->shared, value);
+    int64_t keep =
+        outcome->standing == STANDING_KNOWN ? vouches_for_s(s) : fresh_for_s(s, outcome->standing);
+    if (length > 0 && keep > 0)
+        memcache_put(resolver->memcache, MEMCACHE_OUTCOME, &lookup->shared, lookup->deadline, value,
+                     length, keep);
+}
+
+/* ---- the walk ---- */
+
+void resolver_find(struct resolver *resolver, const struct address *address, enum lookup_mode mode,
+                   struct deadline deadline, struct trace *trace, struct outcome *outcome)
+{
+    struct lookup lookup = {.resolver = resolver,
+                            .address = address,
+                            .mode = mode,
+                            .deadline = deadline,
+                            .trace = trace,
+                            .local = digest_local(address->key, strlen(address->key))};
+    *outcome = (struct outcome){0};
+    if (ask_process_cache(&lookup, outcome))
+        return;
+    if (ask_memcache(&lookup, outcome)) {
+        store_in_process_cache(&lookup, outcome);
+        return;
+    }
+    *outcome = (struct outcome){0};
+    if (mode == LOOKUP_DIRECTORY_DOWN)
+        fault_set(&outcome->why, "the directory is taken to be down");
+    else
+        authority_ask(resolver->authority, address, deadline, trace, outcome);
+    if (outcome->standing != STANDING_UNAVAILABLE) {
+        store_in_process_cache(&lookup, outcome);
+        store_in_memcache(&lookup, outcome);
+        return;
+    }
+    /* The known-good store will be asked here too. */
+    if (lookup.stale.standing == STANDING_KNOWN) {
+        *outcome = lookup.stale;
+        outcome->tier = TIER_STALE;
+        counter_add(COUNT_stale_vouched);
+        trace_outcome(&lookup, "the directory is unavailable; stale answer vouches", outcome);
+    }
+}
+
+enum role resolver_role(struct resolver *resolver, const char *domain, struct deadline deadline,
+                        struct trace *trace)
+{
+    if (!authority_has_roles(resolver->authority) || *domain == '\0')
+        return resolver->settings->role;
+
+    struct digest key = digest_local(domain, strlen(domain));
+    unsigned char cached;
+    size_t length;
+    if (resolver->roles &&
+        lru_get(resolver->roles, &key, clock_mono_ms(), &cached, sizeof cached, &length))
+        return (enum role)cached;
+
+    bool answered = false;
+    enum role role = authority_ask_role(resolver->authority, domain, deadline, trace, &answered);
+    trace_add(trace, "role for %s: %s", domain, role_name(role));
+    cached = (unsigned char)role;
+    if (resolver->roles && answered)
+        lru_put(resolver->roles, &key, clock_mono_ms() + resolver->settings->process_cache_ttl_ms,
+                &cached, sizeof cached);
+    return role;
+}
+
+/* ---- flush and report ---- */
+
+static struct deadline flush_deadline(const struct resolver *resolver)
+{
+    return deadline_in_ms(resolver->settings->lookup_deadline_ms);
+}
+
+bool resolver_flush_address(struct resolver *resolver, const struct address *address,
+                            struct fault *fault)
+{
+    struct lookup lookup = {.resolver = resolver,
+                            .address = address,
+                            .deadline = flush_deadline(resolver),
+                            .local = digest_local(address->key, strlen(address->key))};
+    if (resolver->outcomes)
+        lru_remove(resolver->outcomes, &lookup.local);
+    if (!resolver->memcache)
+        return true;
+    if (!find_shared_key(&lookup)) {
+        fault_set(fault, "no memcached server could be asked, so what it holds for %s stays",
+                  address->key);
+        return false;
+    }
+    return memcache_remove(resolver->memcache, MEMCACHE_OUTCOME, &lookup.shared, lookup.deadline,
+                           fault);
+}
+
+static void clear_process_cache(struct resolver *resolver)
+{
+    if (resolver->outcomes) {
+        lru_clear(resolver->outcomes);
+        lru_clear(resolver->roles);
+    }
+}
+
+/* The process cache does not know its entries' domains, and lives for seconds: all of it goes. */
+bool resolver_flush_domain(struct resolver *resolver, const char *domain, struct fault *fault)
+{
+    bool told = !resolver->generations ||
+                generations_advance(resolver->generations, domain, flush_deadline(resolver), fault);
+    clear_process_cache(resolver);
+    return told;
+}
+
+bool resolver_flush_all(struct resolver *resolver, struct fault *fault)
+{
+    return resolver_flush_domain(resolver, "", fault);
+}
+
+void resolver_report(struct resolver *resolver, void (*line)(void *context, const char *text),
+                     void *context)
+{
+    char text[256];
+    if (resolver->outcomes)
+        snprintf(text, sizeof text, "process cache: %zu of %u entries",
+                 lru_count(resolver->outcomes), resolver->settings->process_cache_entries);
+    else
+        snprintf(text, sizeof text, "process cache: off");
+    line(context, text);
+    if (resolver->memcache)
+        memcache_report(resolver->memcache, line, context);
+    else
+        line(context, "memcached: none (memcache_servers is empty)");
+    authority_report(resolver->authority, line, context);
+}

@@ -1,0 +1,194 @@
+#include "milter/callbacks.h"
+
+#include <libmilter/mfapi.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "milter/check.h"
+#include "milter/listener.h"
+#include "milter/report.h"
+#include "shared/counters.h"
+#include "shared/log.h"
+
+/* libmilter hands callbacks nothing but its own context, so the app is kept here. Set once, before
+ * any callback. */
+static struct app *the_app;
+static struct endpoint the_socket;
+static _Atomic bool stopping; /* we asked libmilter to stop */
+static _Atomic bool stopped;  /* it has heard */
+
+/* What we need to know at RCPT, and nothing else. Postfix evaluates any of its macros at any stage
+ * it is asked to (milter_rcpt_macros). */
+static char rcpt_macros[] = "i {rcpt_addr} {client_addr} {client_name} {mail_addr} {auth_type}";
+
+/* Every stage but RCPT is waste: each would cost a round trip per session or message. */
+static const unsigned long unwanted_stages = SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOMAIL |
+                                             SMFIP_NODATA | SMFIP_NOHDRS | SMFIP_NOEOH |
+                                             SMFIP_NOBODY | SMFIP_NOUNKNOWN;
+
+static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long stages,
+                             unsigned long reserved_2, unsigned long reserved_3,
+                             unsigned long *want_actions, unsigned long *want_stages,
+                             unsigned long *want_2, unsigned long *want_3)
+{
+    (void)reserved_2, (void)reserved_3;
+    *want_actions = 0;
+    *want_stages = unwanted_stages & stages;
+    *want_2 = *want_3 = 0;
+    if (actions & SMFIF_SETSYMLIST) {
+        *want_actions = SMFIF_SETSYMLIST;
+        if (smfi_setsymlist(context, SMFIM_ENVRCPT, rcpt_macros) != MI_SUCCESS)
+            *want_actions = 0;
+    }
+    if (app_verbosity(the_app) >= 2)
+        log_info("milter: session opens, MTA offers actions %#lx stages %#lx, we take %#lx %#lx",
+                 actions, stages, *want_actions, *want_stages);
+    return SMFIS_CONTINUE;
+}
+
+static void gather(SMFICTX *context, char **arguments, struct check_request *request)
+{
+    const char *auth_type = smfi_getsymval(context, (char *)"{auth_type}");
+    *request =
+        (struct check_request){.argument = arguments && arguments[0] ? arguments[0] : "",
+                               .resolved = smfi_getsymval(context, (char *)"{rcpt_addr}"),
+                               .client_address = smfi_getsymval(context, (char *)"{client_addr}"),
+                               .client_name = smfi_getsymval(context, (char *)"{client_name}"),
+                               .sender = smfi_getsymval(context, (char *)"{mail_addr}"),
+                               .queue_id = smfi_getsymval(context, (char *)"i"),
+                               .authenticated = auth_type && *auth_type};
+}
+
+/* The code decides the action: libmilter drops, without a word, a code that does not match the
+ * action it comes with. */
+static sfsistat give(SMFICTX *context, const struct reply *reply)
+{
+    /* CONTINUE and never ACCEPT: that would let every later recipient of the message by unseen. */
+    if (reply->pass)
+        return SMFIS_CONTINUE;
+    char text[2 * REPLY_LINE_MAX + 1];
+    reply_escape_for_libmilter(reply->text, text, sizeof text);
+    if (smfi_setreply(context, (char *)reply->code, (char *)reply->enhanced, text) != MI_SUCCESS) {
+        log_error("libmilter refused the reply \"%s %s %s\" - the recipient is deferred with its "
+                  "own text",
+                  reply->code, reply->enhanced, reply->text);
+        return SMFIS_TEMPFAIL;
+    }
+    return reply->code[0] == '5' ? SMFIS_REJECT : SMFIS_TEMPFAIL;
+}
+
+static void log_dialogue(const struct check_request *r)
+{
+    log_info("milter: RCPT argument \"%s\" {rcpt_addr} \"%s\" {client_addr} \"%s\" {mail_addr} "
+             "\"%s\" i \"%s\"%s",
+             r->argument, r->resolved ? r->resolved : "",
+             r->client_address ? r->client_address : "", r->sender ? r->sender : "",
+             r->queue_id ? r->queue_id : "", r->authenticated ? " authenticated" : "");
+}
+
+static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
+                       const struct check_request *request)
+{
+    unsigned verbosity = app_verbosity(the_app);
+    struct trace *trace = verbosity > 0 ? malloc(sizeof *trace) : NULL;
+    if (trace)
+        trace_start(trace);
+    if (verbosity >= 2)
+        log_dialogue(request);
+
+    struct check_result result;
+    check_recipient(snapshot->settings, snapshot->resolver, request, NULL, trace, &result);
+    if (trace)
+        report_trace(request, trace);
+    free(trace);
+    report_count(&result);
+    report_recipient(snapshot->settings, request, &result);
+    return give(context, &result.reply);
+}
+
+static sfsistat on_recipient(SMFICTX *context, char **arguments)
+{
+    struct check_request request;
+    gather(context, arguments, &request);
+    struct snapshot *snapshot = app_take(the_app);
+    if (!snapshot) /* stopping: the MTA says 451, and the sender comes again */
+        return SMFIS_TEMPFAIL;
+    sfsistat action = answer(context, snapshot, &request);
+    app_drop(the_app, snapshot);
+    return action;
+}
+
+/* Also called for a connection that came with nothing, such as a port probe. */
+static sfsistat on_close(SMFICTX *context)
+{
+    (void)context;
+    counter_add(COUNT_sessions);
+    if (app_verbosity(the_app) >= 2)
+        log_info("milter: session closes");
+    return SMFIS_CONTINUE;
+}
+
+bool callbacks_open(struct app *app, const struct endpoint *socket, unsigned mode,
+                    struct fault *fault)
+{
+    struct smfiDesc filter = {.xxfi_name = (char *)"rcpt-milter",
+                              .xxfi_version = SMFI_VERSION,
+                              .xxfi_flags = SMFIF_SETSYMLIST,
+                              .xxfi_negotiate = on_negotiate,
+                              .xxfi_envrcpt = on_recipient,
+                              .xxfi_close = on_close};
+    char where[ENDPOINT_TEXT_MAX];
+    the_app = app;
+    the_socket = *socket;
+    endpoint_print_for_libmilter(socket, where, sizeof where);
+    if (smfi_register(filter) != MI_SUCCESS || smfi_setconn(where) != MI_SUCCESS ||
+        smfi_setbacklog(SOMAXCONN) != MI_SUCCESS) {
+        fault_set(fault, "libmilter refused the socket %s", where);
+        return false;
+    }
+    /* A unix socket gets 0777 less the umask at bind, and its group from a setgid directory. */
+    mode_t before = umask(0777 & ~mode);
+    bool opened = smfi_opensocket(true) == MI_SUCCESS;
+    umask(before);
+    if (!opened)
+        fault_set(fault,
+                  "cannot listen on %s - is its directory there and writable, the port free?",
+                  where);
+    return opened;
+}
+
+bool callbacks_serve(void)
+{
+    int result = smfi_main();
+    /* After a stop its result means nothing. */
+    return result == MI_SUCCESS || atomic_load(&stopping);
+}
+
+static void *stop_main(void *argument)
+{
+    (void)argument;
+    smfi_stop();
+    atomic_store(&stopped, true);
+    return NULL;
+}
+
+void callbacks_stop(void)
+{
+    pthread_t thread;
+    atomic_store(&stopping, true);
+    if (pthread_create(&thread, NULL, stop_main, NULL) != 0) {
+        smfi_stop();
+        return;
+    }
+    /* libmilter's listener looks only every 5 s whether it is to stop, and smfi_stop waits for it;
+     * the sessions that come meanwhile get no answer. A connection makes it look. */
+    while (!atomic_load(&stopped)) {
+        listener_wake(&the_socket);
+        poll(NULL, 0, 10);
+    }
+    pthread_join(thread, NULL);
+}

@@ -1,0 +1,146 @@
+#include "milter/check.h"
+
+#include <string.h>
+
+#include "shared/clock.h"
+
+/* Do two canonical keys name one mailbox? Postfix folds the case of all Unicode in {rcpt_addr}, we
+ * fold ASCII only, so bytes outside ASCII are not compared. */
+static bool same_mailbox(const char *a, const char *b)
+{
+    for (;;) {
+        while ((unsigned char)*a >= 0x80)
+            a++;
+        while ((unsigned char)*b >= 0x80)
+            b++;
+        if (*a != *b)
+            return false;
+        if (*a == '\0')
+            return true;
+        a++, b++;
+    }
+}
+
+/* {rcpt_addr} is what Postfix will act on. But macros are sticky: without a macro packet before
+ * this RCPT it is still the previous recipient's, so it is held against the argument. */
+static void parse_recipient(const struct check_request *request, struct circumstances *c,
+                            struct check_result *result)
+{
+    const char *argument = request->argument;
+    enum address_result parsed = address_parse(argument, strlen(argument), &result->address);
+    result->recipient = argument;
+    c->postmaster = parsed == ADDRESS_POSTMASTER;
+    if (c->postmaster)
+        return;
+    if (request->resolved) {
+        struct address resolved;
+        const char *text = request->resolved;
+        enum address_result from_macro = address_parse(text, strlen(text), &resolved);
+        if (parsed == ADDRESS_OK && from_macro == ADDRESS_OK &&
+            !same_mailbox(result->address.key, resolved.key)) {
+            result->outcome.interlock = INTERLOCK_TWO_ADDRESSES;
+            fault_set(&result->outcome.why, "the RCPT argument says %s, {rcpt_addr} says %s",
+                      argument, text);
+        }
+        result->address = resolved;
+        result->recipient = text;
+        parsed = from_macro;
+    }
+    c->malformed = parsed != ADDRESS_OK;
+}
+
+/* What one check carries through its steps. */
+struct check {
+    struct resolver *resolver;
+    enum lookup_mode mode;
+    struct deadline deadline;
+    struct trace *trace;
+    struct circumstances circumstances;
+    bool role_is_set;
+    struct check_result *result;
+};
+
+static void judge(struct check *check)
+{
+    struct check_result *result = check->result;
+    enum standing standing = result->outcome.standing;
+    /* The role is looked up only where the verdict depends on it. */
+    bool role_matters = standing == STANDING_ABSENT || standing == STANDING_UNAVAILABLE;
+    if (role_matters && !check->role_is_set) {
+        check->circumstances.role =
+            resolver_role(check->resolver, result->address.domain, check->deadline, check->trace);
+        check->role_is_set = true;
+    }
+    verdict_judge(&check->circumstances, &result->verdict);
+}
+
+static void find_and_judge(struct check *check)
+{
+    struct check_result *result = check->result;
+    result->asked = true;
+    resolver_find(check->resolver, &result->address, check->mode, check->deadline, check->trace,
+                  &result->outcome);
+    judge(check);
+    if (check->mode != LOOKUP_CACHED || !verdict_wants_fresh_evidence(&result->verdict))
+        return;
+    trace_add(check->trace, "a 5xx needs a directory query made now: asking past the caches");
+    resolver_find(check->resolver, &result->address, LOOKUP_ASK_NOW, check->deadline, check->trace,
+                  &result->outcome);
+    judge(check);
+}
+
+static void trace_verdict(const struct check_result *result, struct trace *trace)
+{
+    if (!trace)
+        return;
+    if (result->verdict.interlock != INTERLOCK_NONE)
+        trace_add(trace, "interlock: %s", interlock_name(result->verdict.interlock));
+    trace_add(trace, "verdict: %s", result->verdict.row->name);
+    if (result->reply.pass)
+        trace_add(trace, "reply: pass");
+    else
+        trace_add(trace, "reply: %s %s %s", result->reply.code, result->reply.enhanced,
+                  result->reply.text);
+}
+
+static void say(struct check *check)
+{
+    struct check_result *result = check->result;
+    result->role = check->circumstances.role;
+    reply_render(&result->verdict.reply, result->recipient, result->address.domain, result->role,
+                 &result->reply);
+    trace_verdict(result, check->trace);
+}
+
+void check_recipient(const struct settings *settings, struct resolver *resolver,
+                     const struct check_request *request, const struct check_manner *manner,
+                     struct trace *trace, struct check_result *result)
+{
+    static const struct check_manner as_for_a_client = {LOOKUP_CACHED, false, ROLE_PRIMARY};
+    if (!manner)
+        manner = &as_for_a_client;
+    struct check check = {.resolver = resolver,
+                          .mode = manner->mode,
+                          .deadline = deadline_in_ms(settings->lookup_deadline_ms),
+                          .trace = trace,
+                          .role_is_set = manner->role_is_set,
+                          .result = result};
+    struct circumstances *c = &check.circumstances;
+    memset(result, 0, sizeof *result);
+    c->settings = settings;
+    c->outcome = &result->outcome;
+    c->role = manner->role_is_set ? manner->role : settings->role;
+    c->exempt = (request->authenticated && settings->exempt_authenticated) ||
+                networks_contain(settings->exempt_networks, request->client_address);
+
+    parse_recipient(request, c, result);
+    trace_add(trace, "recipient: %s, key %s", result->recipient,
+              result->address.key[0] ? result->address.key : "none");
+    if (c->exempt || c->postmaster || c->malformed)
+        verdict_judge(c, &result->verdict);
+    else if (result->outcome.interlock == INTERLOCK_TWO_ADDRESSES)
+        judge(&check);
+    else
+        find_and_judge(&check);
+    say(&check);
+}

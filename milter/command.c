@@ -1,0 +1,142 @@
+#include "milter/command.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/mysql_pool.h"
+#include "milter/command_lookup.h"
+#include "milter/version.h"
+#include "shared/counters.h"
+#include "shared/text.h"
+
+static int usage(struct command_context *context, const char *name)
+{
+    const struct command *command = command_find(name);
+    fprintf(context->out, "usage: rcptctl %s%s%s\n", command->name, *command->arguments ? " " : "",
+            command->arguments);
+    return EXIT_USAGE;
+}
+
+static void print_line(void *context, const char *text)
+{
+    fprintf(context, "%s\n", text);
+}
+
+static int run_status(struct command_context *context, int argc, char **argv)
+{
+    if (argc != 1)
+        return usage(context, argv[0]);
+    const struct settings *settings = context->snapshot->settings;
+    bool checks = resolver_checks_recipients(context->snapshot->resolver);
+    fprintf(context->out, "rcpt-milter %s, pid %ld, running for %" PRId64 " s\n", VERSION,
+            (long)getpid(), app_uptime_s(context->app));
+    fprintf(context->out, "configuration: %s, read %" PRId64 " s ago\n",
+            app_config_path(context->app), app_loaded_s_ago(context->app));
+    fprintf(context->out, "role: %s%s\n", role_name(settings->role),
+            *settings->role_maps ? ", role_maps may say otherwise for a domain" : "");
+    fprintf(context->out, "recipients: %s\n",
+            checks ? "checked" : "NOT CHECKED, recipient_maps is empty: every one passes");
+    mysql_pool_report(print_line, context->out);
+    resolver_report(context->snapshot->resolver, print_line, context->out);
+    return 0;
+}
+
+static int run_stats(struct command_context *context, int argc, char **argv)
+{
+    bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
+    bool reset = argc == 2 && strcmp(argv[1], "--reset") == 0;
+    if (argc > 2 || (argc == 2 && !json && !reset))
+        return usage(context, argv[0]);
+    if (reset)
+        counters_reset();
+    if (json)
+        fprintf(context->out, "{");
+    for (int i = 0; i < COUNTER_COUNT; i++)
+        fprintf(context->out, json ? "%s\"%s\": %" PRIu64 : "%s%s=%" PRIu64 "\n",
+                json && i > 0 ? ", " : "", counter_rows[i].name, counter_get((enum counter)i));
+    if (json)
+        fprintf(context->out, "}\n");
+    return 0;
+}
+
+/* What has an '@' inside is an address, the rest is a domain. */
+static int run_flush(struct command_context *context, int argc, char **argv)
+{
+    if (argc != 2)
+        return usage(context, argv[0]);
+    struct resolver *resolver = context->snapshot->resolver;
+    struct fault fault = {{0}};
+    struct address address;
+    char domain[ADDRESS_DOMAIN_MAX + 1];
+    bool done;
+    if (strcmp(argv[1], "--all") == 0) {
+        done = resolver_flush_all(resolver, &fault);
+    } else if (strchr(argv[1], '@')) {
+        if (address_parse(argv[1], strlen(argv[1]), &address) != ADDRESS_OK) {
+            fprintf(context->out, "%s is not an address\n", argv[1]);
+            return EXIT_USAGE;
+        }
+        done = resolver_flush_address(resolver, &address, &fault);
+    } else {
+        if (argv[1][0] == '-' || strlen(argv[1]) >= sizeof domain)
+            return usage(context, argv[0]);
+        memcpy(domain, argv[1], strlen(argv[1]) + 1);
+        text_lower_ascii(domain);
+        done = resolver_flush_domain(resolver, domain, &fault);
+    }
+    if (done)
+        fprintf(context->out, "flushed %s\n", argv[1]);
+    else
+        fprintf(context->out, "flushed %s from this process only: %s\n", argv[1], fault.text);
+    return done ? 0 : EXIT_UNAVAILABLE;
+}
+
+static int run_verbose(struct command_context *context, int argc, char **argv)
+{
+    uint64_t level;
+    if (argc != 2 || !text_to_number(argv[1], 2, &level))
+        return usage(context, argv[0]);
+    app_set_verbosity(context->app, (unsigned)level);
+    fprintf(context->out, "verbosity is %s\n", argv[1]);
+    return 0;
+}
+
+static int run_reload(struct command_context *context, int argc, char **argv)
+{
+    struct fault fault = {{0}};
+    if (argc != 1)
+        return usage(context, argv[0]);
+    if (!app_request_reload(context->app, context->wake_main, &fault)) {
+        fprintf(context->out, "%s - the old configuration stays in use\n", fault.text);
+        return EXIT_CONFIG;
+    }
+    fprintf(context->out, "reloaded\n");
+    return 0;
+}
+
+static const struct command rows[] = {
+    {"lookup", "ADDRESS... [--explain] [--no-cache]",
+     "is the recipient known, on what evidence, and what would we say?", true, true,
+     command_lookup},
+    {"status", "", "how the daemon and its servers are", false, true, run_status},
+    {"stats", "[--json | --reset]", "the counters", false, false, run_stats},
+    {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", false, true, run_flush},
+    {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too", false, false,
+     run_verbose},
+    {"reload", "", "read the configuration again", false, false, run_reload},
+};
+
+const struct command *command_rows(size_t *count)
+{
+    *count = sizeof rows / sizeof *rows;
+    return rows;
+}
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(rows[i].name, name) == 0)
+            return &rows[i];
+    return NULL;
+}

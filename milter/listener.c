@@ -1,0 +1,94 @@
+#include "milter/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "shared/log.h"
+
+enum { ENOUGH_FILES = 4096 };
+
+bool listener_lock(const struct endpoint *socket, struct fault *fault)
+{
+    if (socket->kind != ENDPOINT_UNIX)
+        return true;
+    struct stat there;
+    if (lstat(socket->path, &there) == 0 && !S_ISSOCK(there.st_mode)) {
+        fault_set(fault, "%s exists and is not a socket; it was left alone", socket->path);
+        return false;
+    }
+    char path[ENDPOINT_PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s.lock", socket->path);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        fault_set(fault, "cannot open the lock file %s: %s", path, strerror(errno));
+        return false;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return true; /* the descriptor stays open, and with it the lock */
+    fault_set(fault, "another rcpt-milter serves %s (it holds %s); it was left alone", socket->path,
+              path);
+    close(fd);
+    return false;
+}
+
+static struct sockaddr_un unix_address(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    return address;
+}
+
+void listener_wake(const struct endpoint *endpoint)
+{
+    if (endpoint->kind != ENDPOINT_UNIX)
+        return;
+    struct sockaddr_un address = unix_address(endpoint->path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        log_debug("cannot wake the listener of %s: %s", endpoint->path, strerror(errno));
+    close(fd);
+}
+
+int listener_open_unix(const char *path, unsigned mode, struct fault *fault)
+{
+    struct sockaddr_un address = unix_address(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        fault_set(fault, "cannot make a socket: %s", strerror(errno));
+        return -1;
+    }
+    unlink(path);
+    mode_t before = umask(0777 & ~mode);
+    bool listening =
+        bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, SOMAXCONN) == 0;
+    umask(before);
+    if (listening)
+        return fd;
+    fault_set(fault, "cannot listen on unix:%s: %s", path, strerror(errno));
+    close(fd);
+    return -1;
+}
+
+void listener_raise_limits(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    getrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < ENOUGH_FILES)
+        log_warning("only %llu files may be open at a time, which is about as many SMTP sessions; "
+                    "raise the limit (LimitNOFILE= in the systemd unit) to %d or more",
+                    (unsigned long long)files.rlim_cur, ENOUGH_FILES);
+}

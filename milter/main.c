@@ -1,0 +1,343 @@
+/*
+ * rcpt-milter: the order in which the daemon starts and stops.
+ *
+ * Threads: main waits for signals and the watchdog, reloads, and stops; one thread serves
+ * libmilter, which has workers of its own; one accepts control connections; the maps and memcached
+ * have theirs.
+ *
+ * Signals: libmilter waits in a thread of its own for HUP, TERM and INT, and takes each of them for
+ * "stop". They reach main instead because main never blocks them: the kernel gives a process's
+ * signal to the main thread if that wants it, before any other. So main never blocks them, not even
+ * for a moment.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/memcache.h"
+#include "db/mysql_client.h"
+#include "milter/app.h"
+#include "milter/callbacks.h"
+#include "milter/command.h"
+#include "milter/control.h"
+#include "milter/listener.h"
+#include "milter/notify.h"
+#include "milter/version.h"
+#include "shared/clock.h"
+#include "shared/digest.h"
+#include "shared/log.h"
+
+enum { OVERRIDES_MAX = 256 };
+
+enum action { ACTION_RUN, ACTION_TEST, ACTION_PRINT };
+
+struct command_line {
+    struct app_options options;
+    const char *overrides[OVERRIDES_MAX];
+    enum action action;
+};
+
+static void usage(FILE *out)
+{
+    fprintf(out, "usage: rcpt-milter [-f] [-v] [-c file] [-o name=value]... [-t | -T | -V]\n");
+}
+
+static void parse_command_line(int argc, char **argv, struct command_line *line)
+{
+    line->options.config_path = SETTINGS_DEFAULT_PATH;
+    line->options.overrides = line->overrides;
+    for (int option; (option = getopt(argc, argv, "fvc:o:tTV")) != -1;) {
+        switch (option) {
+        case 'f':
+            line->options.foreground = true;
+            break;
+        case 'v':
+            line->options.verbosity++;
+            break;
+        case 'c':
+            line->options.config_path = optarg;
+            break;
+        case 'o':
+            if (line->options.override_count == OVERRIDES_MAX) {
+                fprintf(stderr, "rcpt-milter: more than %d times -o\n", OVERRIDES_MAX);
+                exit(EXIT_USAGE);
+            }
+            line->overrides[line->options.override_count++] = optarg;
+            break;
+        case 't':
+            line->action = ACTION_TEST;
+            break;
+        case 'T':
+            line->action = ACTION_PRINT;
+            break;
+        case 'V':
+            printf("rcpt-milter %s\n", VERSION);
+            exit(0);
+        default:
+            usage(stderr);
+            exit(EXIT_USAGE);
+        }
+    }
+    if (optind < argc) {
+        usage(stderr);
+        exit(EXIT_USAGE);
+    }
+}
+
+/* ---- signals ---- */
+
+static int signal_pipe[2]; /* set once, non-blocking; a byte per event for main */
+
+static void wake_main(void)
+{
+    int saved = errno;
+    ssize_t ignored = write(signal_pipe[1], "", 1); /* full: main has enough to wake for */
+    (void)ignored;
+    errno = saved;
+}
+
+static volatile sig_atomic_t stop_wanted, reload_wanted;
+
+static void on_stop_signal(int number)
+{
+    (void)number;
+    stop_wanted = 1;
+    wake_main();
+}
+
+static void on_reload_signal(int number)
+{
+    (void)number;
+    reload_wanted = 1;
+    wake_main();
+}
+
+static bool signals_open(void)
+{
+    if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        return false;
+    struct sigaction stop = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
+    struct sigaction reload = {.sa_handler = on_reload_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGHUP, &reload, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return true;
+}
+
+/* ---- going into the background ---- */
+
+/* The parent waits until the child is ready or has failed, so that whoever starts us learns which.
+ * Returns the descriptor the child reports on, or -1 in the foreground. */
+static int go_into_background(void)
+{
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return -1;
+    pid_t child = fork();
+    if (child > 0) {
+        char ready = 0;
+        close(report[1]);
+        ssize_t got = read(report[0], &ready, 1);
+        if (got != 1)
+            fprintf(stderr, "rcpt-milter: it did not start; the system log says why\n");
+        _exit(got == 1 ? 0 : 1);
+    }
+    close(report[0]);
+    if (child == 0) {
+        setsid(); /* no chdir: -c may be relative, and a reload reads it again */
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        if (null > STDERR_FILENO)
+            close(null);
+    }
+    return report[1];
+}
+
+static void report_ready(int report)
+{
+    if (report < 0)
+        return;
+    ssize_t ignored = write(report, "", 1);
+    (void)ignored;
+    close(report);
+    int null = open("/dev/null", O_RDWR);
+    dup2(null, STDERR_FILENO);
+    close(null);
+}
+
+/* ---- serving ---- */
+
+static _Atomic bool milter_ended;
+
+static void *milter_main(void *argument)
+{
+    (void)argument;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    if (!callbacks_serve())
+        log_error("libmilter gave up serving; the daemon stops");
+    atomic_store(&milter_ended, true);
+    wake_main();
+    return NULL;
+}
+
+static void tell_ready(struct app *app)
+{
+    struct snapshot *snapshot = app_take(app);
+    char status[128];
+    snprintf(status, sizeof status, "role %s, recipients %s", role_name(snapshot->settings->role),
+             resolver_checks_recipients(snapshot->resolver)
+                 ? "checked"
+                 : "NOT CHECKED: recipient_maps is empty");
+    app_drop(app, snapshot);
+    notify_ready(status);
+}
+
+static void reload(struct app *app)
+{
+    struct fault fault = {{0}};
+    notify_reloading();
+    if (reload_wanted) {
+        reload_wanted = 0;
+        app_reload(app, &fault);
+    }
+    app_serve_reload(app);
+    tell_ready(app);
+}
+
+static void wait_for_events(struct app *app)
+{
+    int64_t interval = notify_interval_ms();
+    while (!stop_wanted && !atomic_load(&milter_ended)) {
+        struct pollfd watched = {.fd = signal_pipe[0], .events = POLLIN};
+        char events[64];
+        notify_alive();
+        if (poll(&watched, 1, (int)interval) <= 0)
+            continue;
+        while (read(signal_pipe[0], events, sizeof events) > 0)
+            ;
+        if (reload_wanted || app_reload_requested(app))
+            reload(app);
+    }
+}
+
+static bool open_sockets(struct app *app, const struct settings *settings, struct fault *fault)
+{
+    return listener_lock(&settings->milter_socket, fault) &&
+           listener_lock(&settings->control_socket, fault) &&
+           control_start(app, settings->control_socket.path, wake_main, fault) &&
+           callbacks_open(app, &settings->milter_socket, settings->milter_socket_mode, fault);
+}
+
+static int serve(struct app *app, const struct settings *settings, int report)
+{
+    struct fault fault = {{0}};
+    pthread_t milter;
+    listener_raise_limits();
+    if (!open_sockets(app, settings, &fault)) {
+        log_error("%s - the daemon does not start", fault.text);
+        return EXIT_FAILURE;
+    }
+    if (pthread_create(&milter, NULL, milter_main, NULL) != 0) {
+        log_error("cannot start a thread - the daemon does not start");
+        return EXIT_FAILURE;
+    }
+    log_info("rcpt-milter %s serves, role %s", VERSION, role_name(settings->role));
+    tell_ready(app);
+    report_ready(report);
+
+    wait_for_events(app);
+    bool failed = atomic_load(&milter_ended);
+    log_info("stopping");
+    notify_stopping();
+    control_stop();
+    callbacks_stop();
+    pthread_join(milter, NULL);
+    if (!app_stop(app))
+        log_warning("lookups were still under way at the end");
+    log_info("stopped");
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run(struct command_line *line)
+{
+    struct fault fault = {{0}};
+    int report = -1;
+    if (!memcache_library_is_safe(&fault) || !mysql_client_library_init(&fault)) {
+        log_error("%s - the daemon does not start", fault.text);
+        return EXIT_FAILURE;
+    }
+    /* What is wrong with the files is told before the parent leaves, and before anything starts. */
+    struct snapshot *checked = snapshot_open(&line->options, true, &fault);
+    snapshot_close(checked);
+    if (checked && !line->options.foreground)
+        report = go_into_background();
+    struct snapshot *snapshot = NULL;
+    if (checked && signals_open())
+        snapshot = snapshot_open(&line->options, false, &fault);
+    if (!snapshot) {
+        log_error("%s - the daemon does not start", fault.text);
+        return EXIT_CONFIG;
+    }
+    struct app *app = app_create(&line->options, snapshot);
+    if (!app)
+        return EXIT_FAILURE;
+    return serve(app, snapshot->settings, report);
+}
+
+static int test_configuration(const struct command_line *line)
+{
+    struct fault fault = {{0}};
+    struct snapshot *snapshot = snapshot_open(&line->options, true, &fault);
+    if (!snapshot) {
+        log_error("%s", fault.text);
+        return EXIT_CONFIG;
+    }
+    printf("%s: no errors found in it or in the files it names\n", line->options.config_path);
+    snapshot_close(snapshot);
+    return 0;
+}
+
+/* -T looks at the configuration only, so that it also helps where a map file is missing. */
+static int print_configuration(const struct command_line *line)
+{
+    struct fault fault = {{0}};
+    struct settings *settings = settings_load(line->options.config_path, line->overrides,
+                                              line->options.override_count, &fault);
+    if (!settings) {
+        log_error("%s", fault.text);
+        return EXIT_CONFIG;
+    }
+    settings_print(settings, stdout);
+    settings_free(settings);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct command_line line;
+    parse_command_line(argc, argv, &line);
+    if (!digest_init()) {
+        log_error("the system has no randomness to give");
+        return EXIT_FAILURE;
+    }
+    switch (line.action) {
+    case ACTION_TEST:
+        return test_configuration(&line);
+    case ACTION_PRINT:
+        return print_configuration(&line);
+    case ACTION_RUN:
+        break;
+    }
+    return run(&line);
+}

@@ -1,0 +1,113 @@
+/* rcptctl: asks the daemon; without one, `lookup` reads the configuration and asks the directory
+ * itself. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/memcache.h"
+#include "db/mysql_client.h"
+#include "milter/command.h"
+#include "milter/control.h"
+#include "milter/version.h"
+#include "shared/digest.h"
+#include "shared/log.h"
+
+static void usage(FILE *out)
+{
+    size_t count;
+    const struct command *rows = command_rows(&count);
+    fprintf(out, "usage: rcptctl [-s socket] [-c file] command [argument]...\n\n");
+    for (size_t i = 0; i < count; i++) {
+        char words[80];
+        snprintf(words, sizeof words, "%s %s", rows[i].name, rows[i].arguments);
+        fprintf(out, "  %-42s %s\n", words, rows[i].help);
+    }
+}
+
+/* Where the daemon listens: -s, a path with or without unix:, else control_socket of the
+ * configuration. */
+static bool find_socket(const char *given, const char *config_path, struct endpoint *socket,
+                        struct fault *fault)
+{
+    char text[ENDPOINT_TEXT_MAX];
+    if (given) {
+        snprintf(text, sizeof text, "%s%s", given[0] == '/' ? "unix:" : "", given);
+        bool parsed = endpoint_parse(text, socket, fault);
+        if (parsed && socket->kind != ENDPOINT_UNIX)
+            fault_set(fault, "-s %s: the control socket is a unix socket", given);
+        return parsed && socket->kind == ENDPOINT_UNIX;
+    }
+    struct settings *settings = settings_load(config_path, NULL, 0, fault);
+    if (!settings)
+        return false;
+    *socket = settings->control_socket;
+    settings_free(settings);
+    return true;
+}
+
+static int run_alone(const struct command *command, const char *config_path, int argc, char **argv)
+{
+    struct fault fault = {{0}};
+    const struct app_options options = {.config_path = config_path, .foreground = true};
+    if (!digest_init() || !memcache_library_is_safe(&fault) || !mysql_client_library_init(&fault)) {
+        fprintf(stderr, "rcptctl: %s\n", fault.text);
+        return EXIT_UNAVAILABLE;
+    }
+    struct command_context context = {.snapshot = snapshot_open(&options, false, &fault),
+                                      .out = stdout};
+    if (!context.snapshot) {
+        fprintf(stderr, "rcptctl: %s\n", fault.text);
+        return EXIT_CONFIG;
+    }
+    int code = command->run(&context, argc, argv);
+    snapshot_close(context.snapshot);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    const char *config_path = SETTINGS_DEFAULT_PATH, *given = NULL;
+    /* "+": what follows the command is the command's. */
+    for (int option; (option = getopt(argc, argv, "+s:c:V")) != -1;) {
+        switch (option) {
+        case 's':
+            given = optarg;
+            break;
+        case 'c':
+            config_path = optarg;
+            break;
+        case 'V':
+            printf("rcptctl %s\n", VERSION);
+            return 0;
+        default:
+            usage(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    const struct command *command = optind < argc ? command_find(argv[optind]) : NULL;
+    if (!command) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+
+    struct fault fault = {{0}};
+    struct endpoint socket;
+    int code;
+    if (!find_socket(given, config_path, &socket, &fault)) {
+        fprintf(stderr, "rcptctl: %s\n", fault.text);
+        return given ? EXIT_USAGE : EXIT_CONFIG;
+    }
+    switch (control_ask(socket.path, argc - optind, argv + optind, &code, &fault)) {
+    case CONTROL_ANSWERED:
+        return code;
+    case CONTROL_NOT_RUNNING:
+        if (command->works_alone)
+            return run_alone(command, config_path, argc - optind, argv + optind);
+        fprintf(stderr, "rcptctl: rcpt-milter is not running: %s\n", fault.text);
+        return EXIT_NOT_RUNNING;
+    case CONTROL_FAILED:
+        break;
+    }
+    fprintf(stderr, "rcptctl: %s\n", fault.text);
+    return EXIT_NO_PERMISSION;
+}

@@ -1,0 +1,428 @@
+/* The walk through the tiers, with maps that need no server, and with a real memcached. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "db/resolver.h"
+#include "shared/digest.h"
+
+struct node {
+    struct settings *settings;
+    struct resolver *resolver;
+};
+
+/* A node with these settings ("name=value", ended by NULL). */
+static struct node node_open(const char *const *overrides)
+{
+    struct fault fault = {{0}};
+    struct node node;
+    size_t count = 0;
+    while (overrides[count])
+        count++;
+    node.settings = settings_load(NULL, overrides, count, &fault);
+    assert_string_equal(fault.text, "");
+    node.resolver = resolver_open(node.settings, false, &fault);
+    assert_string_equal(fault.text, "");
+    assert_non_null(node.resolver);
+    return node;
+}
+
+#define NODE(...) node_open((const char *const[]){__VA_ARGS__, NULL})
+
+static void node_close(struct node *node)
+{
+    resolver_close(node->resolver);
+    settings_free(node->settings);
+}
+
+static struct address address_of(const char *text)
+{
+    struct address address;
+    assert_int_equal(address_parse(text, strlen(text), &address), ADDRESS_OK);
+    return address;
+}
+
+static struct outcome find_mode(struct node *node, const char *text, enum lookup_mode mode)
+{
+    struct address address = address_of(text);
+    struct outcome outcome;
+    resolver_find(node->resolver, &address, mode, deadline_in_ms(2000), NULL, &outcome);
+    return outcome;
+}
+
+static struct outcome find(struct node *node, const char *text)
+{
+    return find_mode(node, text, LOOKUP_CACHED);
+}
+
+static void expect(struct node *node, const char *text, enum standing standing)
+{
+    struct outcome outcome = find(node, text);
+    if (outcome.standing != standing)
+        fail_msg("%s is %s, not %s: %s", text, standing_name(outcome.standing),
+                 standing_name(standing), outcome.why.text);
+}
+
+static void the_directory_says_found_and_absent(void **state)
+{
+    (void)state;
+    struct node node = NODE("recipient_maps=inline:{alice@example.com=1}");
+    expect(&node, "Alice@Example.COM", STANDING_KNOWN);
+    expect(&node, "bob@example.com", STANDING_ABSENT);
+    struct outcome outcome = find_mode(&node, "bob@example.com", LOOKUP_ASK_NOW);
+    assert_int_equal(outcome.tier, TIER_DIRECTORY);
+    assert_true(outcome.asked_now);
+    node_close(&node);
+}
+
+static void probes_go_in_postfix_order(void **state)
+{
+    (void)state;
+    struct node node = NODE(
+        "recipient_maps=inline:{alice@example.com=1, @catch.example=1, {\"a b\"@example.com=1}}",
+        "recipient_delimiter=+-");
+    expect(&node, "alice+tag@example.com", STANDING_KNOWN);
+    expect(&node, "alice-tag@example.com", STANDING_KNOWN);
+    expect(&node, "anybody@catch.example", STANDING_KNOWN);
+    expect(&node, "+alice@example.com", STANDING_ABSENT);
+    node_close(&node);
+}
+
+static void a_broken_map_is_not_absence(void **state)
+{
+    (void)state;
+    struct node node = NODE("recipient_maps=inline:{alice@example.com=1}, fail:{out of order}");
+    expect(&node, "alice@example.com", STANDING_KNOWN);
+    expect(&node, "bob@example.com", STANDING_UNAVAILABLE);
+    struct outcome outcome = find(&node, "bob@example.com");
+    assert_non_null(strstr(outcome.why.text, "out of order"));
+    assert_int_equal(outcome.interlock, INTERLOCK_NONE);
+    node_close(&node);
+}
+
+static void a_map_after_a_broken_one_may_still_find(void **state)
+{
+    (void)state;
+    struct node node = NODE("recipient_maps=fail:x, inline:{alice@example.com=1}");
+    expect(&node, "alice@example.com", STANDING_KNOWN);
+    expect(&node, "bob@example.com", STANDING_UNAVAILABLE);
+    node_close(&node);
+}
+
+static void a_foreign_domain_is_foreign_and_a_broken_domain_map_is_unavailable(void **state)
+{
+    (void)state;
+    struct node node =
+        NODE("recipient_maps=inline:{a@ours.example=1}", "domain_maps=inline:{ours.example=1}");
+    expect(&node, "a@ours.example", STANDING_KNOWN);
+    expect(&node, "b@ours.example", STANDING_ABSENT);
+    expect(&node, "a@theirs.example", STANDING_FOREIGN);
+    node_close(&node);
+
+    node = NODE("recipient_maps=inline:{a@ours.example=1}", "domain_maps=fail:x");
+    expect(&node, "a@ours.example", STANDING_UNAVAILABLE);
+    node_close(&node);
+}
+
+static void access_maps_decide_before_the_recipients(void **state)
+{
+    (void)state;
+    struct node node =
+        NODE("recipient_maps=static:1",
+             "access_maps=inline:{{shut@example.com=REJECT no more}, {later@example.com=DEFER}, "
+             "{on@example.com=DUNNO}, {closed.example=error:5.1.2 moved}, {ok.example=OK}}");
+    struct outcome outcome = find(&node, "shut@example.com");
+    assert_int_equal(outcome.standing, STANDING_OVERRIDE);
+    assert_string_equal(outcome.reply.code, "554");
+    outcome = find(&node, "shut@example.com"); /* from the process cache: all of it */
+    assert_int_equal(outcome.tier, TIER_PROCESS_CACHE);
+    assert_string_equal(outcome.reply.code, "554");
+    assert_string_equal(outcome.reply.text, "no more");
+    outcome = find(&node, "later@example.com");
+    assert_string_equal(outcome.reply.code, "450");
+    outcome = find(&node, "who@closed.example");
+    assert_string_equal(outcome.reply.enhanced, "5.1.2");
+    outcome = find(&node, "who@ok.example");
+    assert_true(outcome.reply.pass);
+    expect(&node, "on@example.com", STANDING_KNOWN);
+    node_close(&node);
+}
+
+static void a_broken_access_map_hides_what_comes_after_it(void **state)
+{
+    (void)state;
+    struct node node =
+        NODE("recipient_maps=static:1", "access_maps=fail:x, inline:{{shut@example.com=REJECT}}");
+    expect(&node, "shut@example.com", STANDING_UNAVAILABLE);
+    node_close(&node);
+}
+
+static void what_is_no_action_never_bounces(void **state)
+{
+    (void)state;
+    struct node node =
+        NODE("recipient_maps=static:1", "access_maps=inline:{{a@example.com=PREPEND X: y}}");
+    struct outcome outcome = find(&node, "a@example.com");
+    assert_int_equal(outcome.standing, STANDING_UNAVAILABLE);
+    assert_int_equal(outcome.interlock, INTERLOCK_BAD_ACTION);
+    node_close(&node);
+}
+
+static void without_recipient_maps_nobody_is_checked(void **state)
+{
+    (void)state;
+    struct node node = NODE("role=fallback");
+    assert_false(resolver_checks_recipients(node.resolver));
+    expect(&node, "anybody@example.com", STANDING_UNCHECKED);
+    node_close(&node);
+}
+
+static void a_fresh_answer_is_kept_in_the_process_cache(void **state)
+{
+    (void)state;
+    struct node node = NODE("recipient_maps=inline:{alice@example.com=1}");
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_DIRECTORY);
+    struct outcome outcome = find(&node, "alice@example.com");
+    assert_int_equal(outcome.tier, TIER_PROCESS_CACHE);
+    assert_false(outcome.asked_now);
+    assert_int_equal(find_mode(&node, "alice@example.com", LOOKUP_ASK_NOW).tier, TIER_DIRECTORY);
+    assert_int_equal(find_mode(&node, "alice@example.com", LOOKUP_DIRECTORY_DOWN).tier,
+                     TIER_PROCESS_CACHE);
+    struct address alice = address_of("alice@example.com");
+    assert_true(resolver_flush_address(node.resolver, &alice, NULL));
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_DIRECTORY);
+    assert_true(resolver_flush_domain(node.resolver, "example.com", NULL));
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_DIRECTORY);
+    node_close(&node);
+}
+
+static void the_process_cache_can_be_off(void **state)
+{
+    (void)state;
+    struct node node =
+        NODE("recipient_maps=inline:{alice@example.com=1}", "process_cache_entries=0");
+    find(&node, "alice@example.com");
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_DIRECTORY);
+    assert_true(resolver_flush_all(node.resolver, NULL));
+    node_close(&node);
+}
+
+static void trouble_is_never_cached(void **state)
+{
+    (void)state;
+    struct node node = NODE("recipient_maps=fail:x");
+    for (int i = 0; i < 3; i++) {
+        struct outcome outcome = find(&node, "alice@example.com");
+        assert_int_equal(outcome.standing, STANDING_UNAVAILABLE);
+        assert_int_equal(outcome.tier, TIER_NONE);
+    }
+    node_close(&node);
+}
+
+static enum role role_of(struct node *node, const char *domain)
+{
+    return resolver_role(node->resolver, domain, deadline_in_ms(2000), NULL);
+}
+
+static void role_maps_say_the_role_of_a_domain(void **state)
+{
+    (void)state;
+    struct node node = NODE("role=fallback", "role_maps=inline:{one.example=primary, "
+                                             "two.example=Fallback, three.example=nonsense}");
+    assert_int_equal(role_of(&node, "one.example"), ROLE_PRIMARY);
+    assert_int_equal(role_of(&node, "two.example"), ROLE_FALLBACK);
+    assert_int_equal(role_of(&node, "two.example"), ROLE_FALLBACK); /* remembered */
+    assert_int_equal(role_of(&node, "three.example"), ROLE_PRIMARY);
+    assert_int_equal(role_of(&node, "other.example"), ROLE_FALLBACK);
+    node_close(&node);
+}
+
+static void a_broken_role_map_makes_a_primary(void **state)
+{
+    (void)state;
+    struct node node = NODE("role=fallback", "role_maps=inline:{two.example=fallback}, fail:x");
+    assert_int_equal(role_of(&node, "other.example"), ROLE_PRIMARY);
+    assert_int_equal(role_of(&node, "two.example"), ROLE_FALLBACK);
+    node_close(&node);
+}
+
+static void a_wrong_map_is_told_with_its_parameter(void **state)
+{
+    (void)state;
+    struct fault fault = {{0}};
+    const char *overrides[] = {"domain_maps=nosuch:/x"};
+    struct settings *settings = settings_load(NULL, overrides, 1, &fault);
+    assert_non_null(settings);
+    assert_null(resolver_open(settings, true, &fault));
+    assert_non_null(strstr(fault.text, "-o: domain_maps: "));
+    assert_non_null(strstr(fault.text, "nosuch"));
+    settings_free(settings);
+}
+
+/* ---- with memcached ---- */
+
+static const char *memcache_setting(void)
+{
+    static char setting[256];
+    const char *socket = getenv("MEMCACHED_TEST_SOCKET");
+    if (!socket)
+        fail_msg("MEMCACHED_TEST_SOCKET is not set: run this through tests/with-memcached");
+    snprintf(setting, sizeof setting, "memcache_servers=unix:%s", socket);
+    return setting;
+}
+
+/* Each test has keys of its own, since all share one memcached. */
+static const char *prefix(const char *name)
+{
+    static char setting[128];
+    snprintf(setting, sizeof setting, "memcache_key_prefix=test-%s:", name);
+    return setting;
+}
+
+#define RECIPIENTS "recipient_maps=inline:{alice@example.com=1}"
+
+static void nodes_share_answers_through_memcached(void **state)
+{
+    (void)state;
+    struct node one = NODE(RECIPIENTS, memcache_setting(), prefix("share"));
+    struct node two = NODE(RECIPIENTS, memcache_setting(), prefix("share"), "role=fallback");
+    assert_int_equal(find(&one, "alice@example.com").tier, TIER_DIRECTORY);
+    assert_int_equal(find(&two, "alice@example.com").tier, TIER_MEMCACHE);
+    assert_int_equal(find(&two, "alice@example.com").tier, TIER_PROCESS_CACHE);
+    assert_int_equal(find(&one, "bob@example.com").standing, STANDING_ABSENT);
+    struct outcome bob = find(&two, "bob@example.com");
+    assert_int_equal(bob.standing, STANDING_ABSENT);
+    assert_int_equal(bob.tier, TIER_MEMCACHE);
+    assert_false(bob.asked_now);
+    node_close(&one);
+    node_close(&two);
+}
+
+static void nodes_with_other_maps_share_nothing(void **state)
+{
+    (void)state;
+    struct node one = NODE(RECIPIENTS, memcache_setting(), prefix("other"));
+    struct node two =
+        NODE("recipient_maps=inline:{bob@example.com=1}", memcache_setting(), prefix("other"));
+    expect(&one, "bob@example.com", STANDING_ABSENT);
+    expect(&two, "bob@example.com", STANDING_KNOWN);
+    expect(&two, "alice@example.com", STANDING_ABSENT);
+    node_close(&one);
+    node_close(&two);
+}
+
+static void a_flush_reaches_memcached(void **state)
+{
+    (void)state;
+    struct fault fault = {{0}};
+    struct node one = NODE(RECIPIENTS, memcache_setting(), prefix("flush"), "process_cache_ttl=0");
+    struct address alice = address_of("alice@example.com");
+    find(&one, "alice@example.com");
+    assert_int_equal(find(&one, "alice@example.com").tier, TIER_MEMCACHE);
+    assert_true(resolver_flush_address(one.resolver, &alice, &fault));
+    assert_int_equal(find(&one, "alice@example.com").tier, TIER_DIRECTORY);
+    assert_int_equal(find(&one, "alice@example.com").tier, TIER_MEMCACHE);
+    assert_true(resolver_flush_domain(one.resolver, "example.com", &fault));
+    assert_int_equal(find(&one, "alice@example.com").tier, TIER_DIRECTORY);
+    assert_int_equal(find(&one, "alice@example.com").tier, TIER_MEMCACHE);
+    assert_true(resolver_flush_domain(one.resolver, "other.example", &fault));
+    assert_int_equal(find(&one, "alice@example.com").tier, TIER_MEMCACHE);
+    assert_true(resolver_flush_all(one.resolver, &fault));
+    assert_int_equal(find(&one, "alice@example.com").tier, TIER_DIRECTORY);
+    node_close(&one);
+}
+
+static void a_flush_on_one_node_is_seen_by_another(void **state)
+{
+    (void)state;
+    struct fault fault = {{0}};
+    struct node one = NODE(RECIPIENTS, memcache_setting(), prefix("fleet"), "process_cache_ttl=0");
+    struct node two = NODE(RECIPIENTS, memcache_setting(), prefix("fleet"), "process_cache_ttl=0");
+    find(&one, "alice@example.com");
+    assert_int_equal(find(&two, "alice@example.com").tier, TIER_MEMCACHE);
+    assert_true(resolver_flush_domain(one.resolver, "example.com", &fault));
+    assert_int_equal(find(&two, "alice@example.com").tier, TIER_DIRECTORY);
+    node_close(&one);
+    node_close(&two);
+}
+
+static void a_stale_known_vouches_only_while_the_directory_is_unavailable(void **state)
+{
+    (void)state;
+    struct node node = NODE(RECIPIENTS, memcache_setting(), prefix("stale"), "positive_ttl=1s",
+                            "process_cache_ttl=0");
+    find(&node, "alice@example.com");
+    struct deadline limit = deadline_in_ms(5000);
+    while (find_mode(&node, "alice@example.com", LOOKUP_DIRECTORY_DOWN).tier != TIER_STALE)
+        assert_false(deadline_passed(limit));
+    struct outcome outcome = find_mode(&node, "alice@example.com", LOOKUP_DIRECTORY_DOWN);
+    assert_int_equal(outcome.standing, STANDING_KNOWN);
+    assert_int_equal(outcome.tier, TIER_STALE);
+    assert_false(outcome.asked_now);
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_DIRECTORY);
+    node_close(&node);
+}
+
+static void an_absence_never_vouches(void **state)
+{
+    (void)state;
+    struct node node = NODE(RECIPIENTS, memcache_setting(), prefix("absent"), "negative_ttl=0",
+                            "process_cache_ttl=0");
+    find(&node, "bob@example.com");
+    struct outcome outcome = find_mode(&node, "bob@example.com", LOOKUP_DIRECTORY_DOWN);
+    assert_int_equal(outcome.standing, STANDING_UNAVAILABLE);
+    node_close(&node);
+}
+
+static void a_missing_memcached_changes_no_answer(void **state)
+{
+    (void)state;
+    struct fault fault = {{0}};
+    struct node node = NODE(RECIPIENTS, "memcache_servers=unix:/nonexistent/memcached.sock");
+    expect(&node, "alice@example.com", STANDING_KNOWN);
+    expect(&node, "bob@example.com", STANDING_ABSENT);
+    assert_false(resolver_flush_all(node.resolver, &fault));
+    assert_string_not_equal(fault.text, "");
+    node_close(&node);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return digest_init() ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_directory_says_found_and_absent),
+        cmocka_unit_test(probes_go_in_postfix_order),
+        cmocka_unit_test(a_broken_map_is_not_absence),
+        cmocka_unit_test(a_map_after_a_broken_one_may_still_find),
+        cmocka_unit_test(a_foreign_domain_is_foreign_and_a_broken_domain_map_is_unavailable),
+        cmocka_unit_test(access_maps_decide_before_the_recipients),
+        cmocka_unit_test(a_broken_access_map_hides_what_comes_after_it),
+        cmocka_unit_test(what_is_no_action_never_bounces),
+        cmocka_unit_test(without_recipient_maps_nobody_is_checked),
+        cmocka_unit_test(a_fresh_answer_is_kept_in_the_process_cache),
+        cmocka_unit_test(the_process_cache_can_be_off),
+        cmocka_unit_test(trouble_is_never_cached),
+        cmocka_unit_test(role_maps_say_the_role_of_a_domain),
+        cmocka_unit_test(a_broken_role_map_makes_a_primary),
+        cmocka_unit_test(a_wrong_map_is_told_with_its_parameter),
+        cmocka_unit_test(nodes_share_answers_through_memcached),
+        cmocka_unit_test(nodes_with_other_maps_share_nothing),
+        cmocka_unit_test(a_flush_reaches_memcached),
+        cmocka_unit_test(a_flush_on_one_node_is_seen_by_another),
+        cmocka_unit_test(a_stale_known_vouches_only_while_the_directory_is_unavailable),
+        cmocka_unit_test(an_absence_never_vouches),
+        cmocka_unit_test(a_missing_memcached_changes_no_answer),
+    };
+    return cmocka_run_group_tests_name("resolver", tests, set_up, NULL);
+}
