@@ -19,7 +19,7 @@ class MariaDB(Process):
     SMALL = [
         "--no-defaults", "--user=root",
         "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M",
-        "--innodb-data-file-path=ibdata1:4M:autoextend", "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-data-file-path=ibdata1:4M:autoextend", "--innodb-flush-log-at-trx-commit=2",
     ]  # fmt: skip
 
     def __init__(self, scratch, name="db", tcp=False):

@@ -297,6 +297,7 @@ def test_an_emoji_against_an_old_charset_is_answered_and_hurts_nobody_else(
         assert answers[4].code == 250
     stats = milter.stats()
     assert stats["mysql_failures"] == 0, "an error of one key is none of the server's"
+    assert stats["mysql_key_errors"] > 0 or table != "latin1_recipient", "MariaDB raised its error"
     assert stats["mysql_connects"] <= 4
 
 
@@ -304,8 +305,7 @@ def test_a_collation_error_is_unavailable_and_never_511(world, directory):
     """The comparison itself fails (error 1267): nobody said that there is no such recipient."""
     query = (
         "SELECT address FROM recipient WHERE address = '%s'"
-        " AND CONVERT(address USING latin1) COLLATE latin1_bin"
-        " = CONVERT(address USING utf8mb4) COLLATE utf8mb4_bin"
+        " AND address COLLATE utf8mb4_bin = address COLLATE utf8mb4_general_ci"
     )
     milter = world.milter(role="fallback", recipient_maps=mysql_table(world, directory, query))
     assert milter.ask("alice@example.test").codes == UNAVAILABLE["fallback"]

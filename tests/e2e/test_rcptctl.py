@@ -44,9 +44,16 @@ def test_lookup_exits_0_if_it_exists_and_1_if_not(node, address, status):
 
 @pytest.mark.sanitizer
 def test_lookup_tells_the_reply_as_primary_as_fallback_and_if_the_directory_were_down(node):
-    text = node.ctl("lookup", "ghost@example.test").stdout
-    assert "450 4.1.1" in text and "550 5.1.1" in text and "451 4.4.3" in text
-    assert "ghost@example.test" in text
+    lines = node.ctl("lookup", "ghost@example.test").stdout.splitlines()
+    assert "ghost@example.test" in lines[0]
+
+    def line(words):
+        return next(line for line in lines if words in line)
+
+    assert "450 4.1.1" in line("as primary") and "550 5.1.1" in line("as fallback")
+    assert "250" not in line("directory down") and "pass" not in line("directory down")
+    lines = node.ctl("lookup", "alice@example.test").stdout.splitlines()
+    assert all("pass" in line(words) for words in ("as primary", "as fallback"))
 
 
 def test_lookup_takes_several_addresses_and_the_gravest_counts(node):
