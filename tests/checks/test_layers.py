@@ -11,6 +11,7 @@ HOMES = {
     r"libmemcached.*": {"db/memcache_wire.c"},
     r"(mysql|mariadb).*|errmsg\.h|mysqld_error\.h": {"db/mysql_client.c", "db/mysql_compat.h"},
     r"sodium.*": {"shared/digest.c"},
+    r"uni(case|norm|str)\.h": {"shared/unicode.c"},
     r"systemd/.*": {"milter/notify.c"},
     r"syslog\.h": {"shared/log.c", "config/values.c"},
 }
