@@ -23,7 +23,7 @@ static void leave_behind(struct mysql_pool *pool, struct mysql_worker *worker)
     pool->workers[worker->place] = NULL;
     if (job)
         mysql_jobs_finish(&pool->jobs, job, &finding, finding.why.text);
-    if (pool->lost <= pool->places)
+    if (pool->lost <= mysql_pool_lost_max(pool))
         mysql_worker_start(pool, worker->place);
     pthread_cond_broadcast(&pool->quiet);
     pthread_mutex_unlock(&pool->lock);

@@ -80,7 +80,7 @@ static void worker_adopt(struct mysql_worker *worker, struct mysql_client *clien
     connection_count(worker->pool, host, 1);
 }
 
-enum dialled { DIAL_FAILED = 0, DIAL_DONE, DIAL_KEPT, DIAL_LOST };
+enum dialled { DIAL_FAILED = 0, DIAL_LATE, DIAL_DONE, DIAL_KEPT, DIAL_LOST };
 
 /* One try at one host. A failure has rested the host. After DIAL_LOST the job is not ours. */
 static enum dialled worker_dial(struct mysql_worker *worker, unsigned host,
@@ -147,7 +147,7 @@ static enum dialled worker_connect(struct mysql_worker *worker, struct deadline 
             continue;
         if (deadline_passed(deadline)) {
             fault_set(fault, "mysql %s: no time left to connect", host_name(pool, order[i]));
-            return DIAL_FAILED;
+            return DIAL_LATE;
         }
         enum dialled dialled = worker_dial(worker, order[i], &client, fault);
         if (dialled == DIAL_DONE)
@@ -277,8 +277,9 @@ static bool worker_answer(struct mysql_worker *worker, const struct mysql_job *j
         enum dialled dialled = worker_connect(worker, deadline, &fault);
         if (dialled == DIAL_LOST)
             return false;
-        if (dialled == DIAL_FAILED) {
+        if (dialled == DIAL_FAILED || dialled == DIAL_LATE) {
             if (go == 1) {
+                worker->finding.late = dialled == DIAL_LATE;
                 worker->finding.why = fault;
                 if (worker->notes.length == 0)
                     worker_note(worker, fault.text);
@@ -329,6 +330,8 @@ static void worker_probe(struct mysql_worker *worker, unsigned host)
 /* Lock held. A host this worker is now to probe; else when to look again. */
 static bool probe_is_due(struct mysql_pool *pool, unsigned *host, struct deadline *wake)
 {
+    if (pool->lost >= mysql_pool_lost_max(pool)) /* one more would have no successor */
+        return false;
     for (unsigned i = 0; i < pool->source.host_count; i++) {
         struct breaker *breaker = &pool->hosts[i].breaker;
         int64_t due_ms = breaker_probe_due(breaker);
@@ -350,6 +353,7 @@ static bool worker_has_place(struct mysql_worker *worker)
         return true;
     worker->lost = false;
     pool->lost--;
+    pthread_cond_broadcast(&pool->work); /* who waited for this may probe again */
     if (pool->workers[worker->place])
         return false;
     pool->workers[worker->place] = worker;

@@ -12,7 +12,8 @@
  *   connecting  there is no socket to be had from either library, and name resolution has none:
  *               the worker is left behind (`lost`), its job answered, its host rested, and another
  *               thread takes its place. It goes, or takes its place back, when it returns. A pool
- *               has at most as many lost threads as it has places.
+ *               replaces at most places * hosts of them, which is what can hang before every
+ *               breaker is open, and while that many hang no host is probed.
  */
 #ifndef DB_MYSQL_WORKER_H
 #define DB_MYSQL_WORKER_H
@@ -104,6 +105,11 @@ struct mysql_pool {
 
 /* mysql_worker.c. Lock held. False when no thread is to be had. */
 bool mysql_worker_start(struct mysql_pool *pool, unsigned place);
+
+static inline unsigned mysql_pool_lost_max(const struct mysql_pool *pool)
+{
+    return pool->places * (unsigned)pool->source.host_count;
+}
 
 /* mysql_watchdog.c */
 void *mysql_watchdog_main(void *pool);

@@ -3,26 +3,11 @@
 #include <string.h>
 
 #include "shared/clock.h"
-
-/* Do two canonical keys name one mailbox? Postfix folds the case of all Unicode in {rcpt_addr}, we
- * fold ASCII only, so bytes outside ASCII are not compared. */
-static bool same_mailbox(const char *a, const char *b)
-{
-    for (;;) {
-        while ((unsigned char)*a >= 0x80)
-            a++;
-        while ((unsigned char)*b >= 0x80)
-            b++;
-        if (*a != *b)
-            return false;
-        if (*a == '\0')
-            return true;
-        a++, b++;
-    }
-}
+#include "shared/unicode.h"
 
 /* {rcpt_addr} is what Postfix will act on. But macros are sticky: without a macro packet before
- * this RCPT it is still the previous recipient's, so it is held against the argument. */
+ * this RCPT it is still the previous recipient's, so it is held against the argument. Postfix
+ * folds the case of all Unicode in it, our keys fold ASCII only. */
 static void parse_recipient(const struct check_request *request, struct circumstances *c,
                             struct check_result *result)
 {
@@ -37,7 +22,7 @@ static void parse_recipient(const struct check_request *request, struct circumst
         const char *text = request->resolved;
         enum address_result from_macro = address_parse(text, strlen(text), &resolved);
         if (parsed == ADDRESS_OK && from_macro == ADDRESS_OK &&
-            !same_mailbox(result->address.key, resolved.key)) {
+            !unicode_same_folded(result->address.key, resolved.key)) {
             result->outcome.interlock = INTERLOCK_TWO_ADDRESSES;
             fault_set(&result->outcome.why, "the RCPT argument says %s, {rcpt_addr} says %s",
                       argument, text);

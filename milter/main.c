@@ -123,8 +123,11 @@ static bool signals_open(void)
 {
     if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
         return false;
-    struct sigaction stop = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
-    struct sigaction reload = {.sa_handler = on_reload_signal, .sa_flags = SA_RESTART};
+    /* SA_NODEFER: a signal is not blocked in its own handler either, so a second one that comes
+     * meanwhile reaches main too. */
+    enum { FLAGS = SA_RESTART | SA_NODEFER };
+    struct sigaction stop = {.sa_handler = on_stop_signal, .sa_flags = FLAGS};
+    struct sigaction reload = {.sa_handler = on_reload_signal, .sa_flags = FLAGS};
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGHUP, &reload, NULL);
@@ -176,7 +179,8 @@ static void report_ready(int report)
 
 /* ---- serving ---- */
 
-static _Atomic bool milter_ended;
+static _Atomic bool milter_ended;  /* libmilter serves no more */
+static _Atomic bool milter_failed; /* and nobody had asked for that */
 
 static void *milter_main(void *argument)
 {
@@ -184,8 +188,12 @@ static void *milter_main(void *argument)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    if (!callbacks_serve())
+    /* A stop signal that came right behind another one may have gone to libmilter: then it says
+     * that all is well. */
+    if (!callbacks_serve()) {
         log_error("libmilter gave up serving; the daemon stops");
+        atomic_store(&milter_failed, true);
+    }
     atomic_store(&milter_ended, true);
     wake_main();
     return NULL;
@@ -257,7 +265,6 @@ static int serve(struct app *app, const struct settings *settings, int report)
     report_ready(report);
 
     wait_for_events(app);
-    bool failed = atomic_load(&milter_ended);
     log_info("stopping");
     notify_stopping();
     control_stop();
@@ -266,7 +273,7 @@ static int serve(struct app *app, const struct settings *settings, int report)
     if (!app_stop(app))
         log_warning("lookups were still under way at the end");
     log_info("stopped");
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return atomic_load(&milter_failed) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int run(struct command_line *line)

@@ -100,6 +100,8 @@ static void a_macro_left_over_from_another_recipient_never_passes_and_never_boun
     (void)state;
     NODE("role=fallback");
     expect("<bob@example.com>", "alice@example.com", "451", "held");
+    expect("<\xe5\x88\xab\xe4\xba\xba@catch.example>", "\xe7\x94\xa8\xe6\x88\xb7@catch.example",
+           "451", "held");
     assert_int_equal(check("<bob@example.com>", "alice@example.com").verdict.interlock,
                      INTERLOCK_TWO_ADDRESSES);
     tear_down(NULL);

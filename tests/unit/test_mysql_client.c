@@ -276,7 +276,7 @@ static void a_connection_that_is_gone_is_never_absence(void **state)
     struct session other = session_open(test_socket(), "client_test");
     static const char *const sets[] = {"query = %s\n", "query = %s\nrequire_result_set = no\n"};
     for (size_t i = 0; i < 2; i++) {
-        char kill_it[64];
+        char kill_it[FINDING_VALUE_MAX + 8];
         struct mysql_table *table = test_table(test_socket(), "client_test", sets[i]);
         struct mysql_client *client = connect_to(table);
         snprintf(kill_it, sizeof kill_it, "KILL %s",

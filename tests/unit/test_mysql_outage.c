@@ -202,6 +202,35 @@ static void a_dribbling_greeting_holds_no_caller_and_no_place(void **state)
     assert_int_equal(scratch_count(log, "no connection within 1 s"), 1);
 }
 
+static void a_dribbling_host_does_not_take_the_threads_of_a_good_one(void **state)
+{
+    (void)state;
+    static struct dribbler dribbler;
+    char lines[1024];
+    dribbler_start(&dribbler, "dribble4.sock", true);
+    settings.mysql_connections = 1;
+    snprintf(lines, sizeof lines, "hosts = unix:%s unix:%s\n%s", dribbler.sock, test_socket(),
+             RECIPIENT_QUERY);
+    struct asking asking = start(lines);
+    int64_t begun = clock_mono_ms();
+    while (!strstr(ask(&asking, "alice@example.test", 5000).why.text, "no connection within")) {
+        /* The order of hosts is random, and a good connection is kept: a new pool tries again. */
+        if (clock_mono_ms() - begun > 20000)
+            fail_msg("the dribbling host was never tried");
+        stop(&asking);
+        asking = start(lines);
+    }
+    begun = clock_mono_ms();
+    while (clock_mono_ms() - begun < 5000) { /* while it is probed, and each probe hangs */
+        int64_t asked = clock_mono_ms();
+        assert_answer(&asking, "alice@example.test", FOUND);
+        assert_in_range(clock_mono_ms() - asked, 0, 2000 + SLACK_MS);
+        test_pause();
+    }
+    stop(&asking);
+    dribbler_stop(&dribbler);
+}
+
 static void a_server_that_dribbles_for_ever_leaves_a_bounded_number_of_threads(void **state)
 {
     (void)state;
@@ -257,6 +286,7 @@ int main(void)
         TEST(dropping_a_pool_of_a_hanging_server_is_bounded),
         TEST(a_dribbling_answer_is_cut_off_by_the_watchdog),
         TEST(a_dribbling_greeting_holds_no_caller_and_no_place),
+        TEST(a_dribbling_host_does_not_take_the_threads_of_a_good_one),
         TEST(a_server_that_dribbles_for_ever_leaves_a_bounded_number_of_threads),
     };
     scratch_make();
