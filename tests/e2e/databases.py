@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import urllib.parse
 
 import pymysql
 
@@ -154,7 +155,11 @@ class Memcached(Process):
 
     def keys(self):
         dump = self.ask(b"lru_crawler metadump all\r\n", b"END\r\n")
-        return [line.split()[0][4:].decode() for line in dump.splitlines() if line[:4] == b"key="]
+        return [
+            urllib.parse.unquote(line.split()[0][4:].decode())
+            for line in dump.splitlines()
+            if line.startswith(b"key=")
+        ]
 
     def get(self, key):
         answer = self.ask(f"get {key}\r\n".encode(), b"END\r\n")

@@ -13,7 +13,7 @@ CREATE TABLE role (domain VARCHAR(255) PRIMARY KEY, role VARCHAR(20) NOT NULL);
 
 INSERT INTO domain VALUES ('example.test'), ('all.test'), ('alias.test');
 INSERT INTO recipient VALUES
-    ('alice@example.test'), ('bob@example.test'), ('john doe@example.test'),
+    ('alice@example.test'), ('bob@example.test'), ('carol@example.test'), ('john doe@example.test'),
     ('jürgen@example.test'), ('用户@example.test'), ('@all.test');
 INSERT INTO alias_domain VALUES ('alias.test', 'example.test');
 INSERT INTO latin1_recipient VALUES ('alice@example.test'), ('bob@example.test');
