@@ -161,10 +161,11 @@ static void sleep_ms(int64_t ms)
         ;
 }
 
-static struct texthash_table *first_read(const char *path, struct identity *identity,
-                                         struct fault *fault)
+/* Waits until nobody seems to be writing the file, for at most patience_ms. */
+static struct texthash_table *first_read(const char *path, int64_t patience_ms,
+                                         struct identity *identity, struct fault *fault)
 {
-    struct deadline patience = deadline_in_ms(OPEN_WAIT_MS);
+    struct deadline patience = deadline_in_ms(patience_ms);
     for (;;) {
         bool changing = false, given_up = deadline_passed(patience);
         if (!file_look(path, identity, fault))
@@ -172,7 +173,7 @@ static struct texthash_table *first_read(const char *path, struct identity *iden
         int64_t wait_ms = quiet_in_ms(identity);
         if (wait_ms == 0 || given_up) {
             struct texthash_table *table = file_read(path, identity, &changing, fault);
-            if (table && quiet_in_ms(identity) > 0)
+            if (table && patience_ms > 0 && quiet_in_ms(identity) > 0)
                 log_warning("%s: somebody keeps writing this file; write a new one and rename it",
                             path);
             if (table || !changing || given_up)
@@ -195,7 +196,6 @@ static void texthash_close(void *opened)
 
 static void *texthash_open(const char *path, const struct map_context *context, struct fault *fault)
 {
-    (void)context;
     if (path[0] != '/') {
         fault_set(fault, "write the whole path of the file, from / on");
         return NULL;
@@ -217,7 +217,7 @@ static void *texthash_open(const char *path, const struct map_context *context, 
     if (!map->path)
         fault_set(fault, "out of memory");
     else
-        map->table = first_read(map->path, &map->seen, fault);
+        map->table = first_read(map->path, context->offline ? 0 : OPEN_WAIT_MS, &map->seen, fault);
     if (!map->table) {
         texthash_close(map);
         return NULL;

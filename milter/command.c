@@ -48,8 +48,6 @@ static int run_stats(struct command_context *context, int argc, char **argv)
     bool reset = argc == 2 && strcmp(argv[1], "--reset") == 0;
     if (argc > 2 || (argc == 2 && !json && !reset))
         return usage(context, argv[0]);
-    if (reset)
-        counters_reset();
     if (json)
         fprintf(context->out, "{");
     for (int i = 0; i < COUNTER_COUNT; i++)
@@ -57,6 +55,8 @@ static int run_stats(struct command_context *context, int argc, char **argv)
                 json && i > 0 ? ", " : "", counter_rows[i].name, counter_get((enum counter)i));
     if (json)
         fprintf(context->out, "}\n");
+    if (reset)
+        counters_reset();
     return 0;
 }
 

@@ -7,9 +7,8 @@
 
 #include <stdint.h>
 
-void notify_ready(const char *status);
+void notify_ready(const char *status); /* one line for systemctl status */
 void notify_reloading(void);
-void notify_status(const char *status);
 void notify_stopping(void);
 void notify_alive(void); /* feeds the watchdog */
 

@@ -109,6 +109,44 @@ def test_a_real_pytest_file_that(runner, tmp_path, claim, text, expected):
     assert counts(runner.tally_of_junit(junit, status)) == expected, claim
 
 
-def test_a_unit_test_program_that_was_not_built_counts_as_failed(runner, tmp_path):
-    plant(tmp_path, "test_gone.status", "127")
-    assert counts(runner.tally_of_unit(tmp_path, "test_gone")) == (0, 1, 0)
+@pytest.fixture(name="project")
+def make_project(runner, tmp_path, monkeypatch):
+    """A project of one unit test, for UnitStep."""
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    monkeypatch.setattr(runner, "LOGS", tmp_path)
+    plant(tmp_path, "tests/unit/test_it.c", '#include "helper.h"\n')
+    return tmp_path
+
+
+def run_units(runner):
+    report = runner.Report()
+    runner.UnitStep("build/plain", {}).do(report)
+    return counts(report.sum)
+
+
+def plant_program(path, name, text):
+    plant(path, name, "#!/bin/sh\n" + text).chmod(0o755)
+
+
+def test_a_unit_test_that_was_not_built_counts_as_failed(runner, project, capsys):
+    assert run_units(runner) == (0, 1, 0)
+    assert "it was not built" in capsys.readouterr().out
+
+
+def test_no_unit_tests_at_all_count_as_a_failure(runner, project):
+    (project / "tests/unit/test_it.c").unlink()
+    assert run_units(runner) == (0, 1, 0)
+
+
+def test_a_unit_test_gets_the_server_it_reads_of(runner, project):
+    plant(project, "tests/unit/helper.h", 'getenv("MYSQL_TEST_SOCKET")')
+    plant_program(project, "tests/with-mariadb", 'SERVER=here exec "$@"')
+    plant_program(project, "build/plain/tests/unit/test_it",
+                  'echo 1..1; [ "$SERVER" = here ] && echo "ok 1 - it"')
+    assert run_units(runner) == (1, 0, 0)
+
+
+def test_a_failing_unit_test_is_shown(runner, project, capsys):
+    plant_program(project, "build/plain/tests/unit/test_it", 'echo 1..1; echo "not ok 1 - it"')
+    assert run_units(runner) == (0, 1, 0)
+    assert "not ok 1 - it" in capsys.readouterr().out
