@@ -81,13 +81,14 @@ class MariaDB(Process):
             cursor.execute(statement, values or None)
             return cursor.fetchall()
 
-    def load(self, *scripts):
+    def load(self, *scripts, database=None):
         """Runs SQL files through the client, which knows DELIMITER."""
+        use = [f"--database={database}"] if database else []
         for script in scripts:
             with open(script, "rb") as file:
                 subprocess.run(
                     ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root",
-                     "--default-character-set=utf8mb4"],
+                     "--default-character-set=utf8mb4", *use],
                     stdin=file, check=True, capture_output=True,
                 )  # fmt: skip
         return self

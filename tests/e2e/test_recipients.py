@@ -35,6 +35,7 @@ class Kind:
 KINDS = [
     Kind("a known recipient", "alice@example.test", PASS),
     Kind("a known recipient in capitals", "BOB@Example.TEST", PASS),
+    Kind("a recipient that is not active", "retired@example.test", UNKNOWN),
     Kind("an unknown recipient", "nobody@example.test", UNKNOWN),
     Kind("a plus-addressed known recipient", "alice+lists@example.test", PASS),
     Kind("a plus-addressed unknown recipient", "nobody+lists@example.test", UNKNOWN),

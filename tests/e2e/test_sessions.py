@@ -164,7 +164,7 @@ def test_it_is_never_an_open_relay(node):
 
 def test_a_stopping_milter_answers_what_it_was_asked(world, directory):
     """TERM drains: the answer in flight is delivered, and the exit is clean."""
-    query = "SELECT address FROM recipient WHERE address = '%s' AND SLEEP(1) = 0"
+    query = "SELECT address FROM recipients WHERE address = '%s' AND SLEEP(1) = 0"
     milter = world.milter(
         role="fallback", recipient_maps=mysql_table(world, directory, query), lookup_deadline="10s"
     )
