@@ -85,7 +85,8 @@ check:
 # A second make: what was just installed, the first one could not know of.
 demo:
 	@packaging/install-deps --if-missing demo
-	@$(MAKE) --no-print-directory all
+	@echo "Building ..."
+	@$(MAKE) --no-print-directory --silent all
 	@tests/demo.py
 
 deps:

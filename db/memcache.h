@@ -1,14 +1,16 @@
 /*
- * memcache - the memcached tier: a few bytes under a digest, shared by the nodes. The one home of
- * libmemcached.
+ * memcache - the memcached tier: a few bytes under a digest, shared by the nodes. Below it,
+ * memcache_ring says which server has a key (libmemcached's ketama), memcache_server has the
+ * connections and the breaker of one server, and memcache_wire speaks the protocol.
  *
  * It can only ever say "here are the bytes" or "nothing": trouble is a miss, costs at most one
  * memcache_timeout, and rests that server until the tier's own prober thread finds it well again.
  * What the bytes mean and whether they belong to the key is for the caller to judge (db/outcome.h).
  *
- * Any thread. Handles come from a small pool of clones and are leased for one operation; a handle
- * is thrown away after any result but SUCCESS or NOTFOUND, because libmemcached up to 1.1.3 could
- * then hand out another key's value (CVE-2023-27478).
+ * Any thread. Each server has a small pool of connections, which are leased for one operation; one
+ * with any result but the two expected ones is thrown away. Host names are looked up by the prober,
+ * never on a caller's way, and until it has done so for the first time that server counts as
+ * resting.
  */
 #ifndef DB_MEMCACHE_H
 #define DB_MEMCACHE_H
@@ -25,16 +27,20 @@
 
 struct memcache;
 
-/* Is the libmemcached we run with one of 1.1.0 to 1.1.3? Then a fault, and the daemon does not
- * start. */
+/* False and a fault where the libmemcached we run with is one of 1.1.0 to 1.1.3: the daemon then
+ * does not start. */
 bool memcache_library_is_safe(struct fault *fault);
 
-/* Checks memcache_servers and memcache_key_prefix. False and a fault. */
+/* Checks memcache_servers (separated by commas or white space: unix:/path, inet:host:port,
+ * host:port, host) and memcache_key_prefix. False and a fault that begins with the parameter. */
 bool memcache_check(const struct settings *settings, struct fault *fault);
 
-/* NULL and a fault. Connects to nobody yet; starts the prober thread. */
+/* NULL and a fault, also where memcache_servers is empty. Connects to nobody yet; starts the prober
+ * thread. */
 struct memcache *memcache_open(const struct settings *settings, struct fault *fault);
-void memcache_close(struct memcache *memcache); /* NULL is fine; nobody may be inside */
+/* NULL is fine; nobody may be inside. Waits for a probe under way: one memcache_timeout, and where
+ * a server has a name, the lookup of that name. */
+void memcache_close(struct memcache *memcache);
 
 /* MISS: the server says it has none. FAILED: no server could be asked, for whatever reason (then
  * nothing is known). */
@@ -49,7 +55,8 @@ enum memcache_result memcache_get(struct memcache *memcache, enum memcache_kind 
                                   const struct digest *key, struct deadline deadline,
                                   struct trace *trace, void *value, size_t size, size_t *length);
 
-/* Expiry in seconds from now, 1 to 30 days. False when it was not stored. */
+/* Expiry in seconds from now: more than 30 days are 30 days, less than 1 stores nothing. False when
+ * it was not stored. */
 bool memcache_put(struct memcache *memcache, enum memcache_kind kind, const struct digest *key,
                   struct deadline deadline, const void *value, size_t length, int64_t expires_s);
 

@@ -122,10 +122,10 @@ const char *tier_name(enum tier tier)
 {
     static const char *const names[] = {
         [TIER_NONE] = "nobody",
-        [TIER_PROCESS_CACHE] = "process cache",
+        [TIER_PROCESS_CACHE] = "process-cache",
         [TIER_MEMCACHE] = "memcached",
         [TIER_DIRECTORY] = "directory",
-        [TIER_STALE] = "stale memcached answer",
+        [TIER_STALE] = "memcached-stale",
     };
     return tier < sizeof names / sizeof names[0] ? names[tier] : names[0];
 }

@@ -78,6 +78,6 @@ bool outcome_decode(const char *bytes, size_t length, const struct digest *key, 
                     struct outcome *outcome);
 
 const char *standing_name(enum standing standing);
-const char *tier_name(enum tier tier);
+const char *tier_name(enum tier tier); /* one word */
 
 #endif

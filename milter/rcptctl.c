@@ -24,25 +24,33 @@ static void usage(FILE *out)
     }
 }
 
-/* Where the daemon listens: -s, a path with or without unix:, else control_socket of the
- * configuration. */
-static bool find_socket(const char *given, const char *config_path, struct endpoint *socket,
-                        struct fault *fault)
+/* -s: a path, with or without unix: */
+static bool read_socket(const char *given, struct endpoint *socket, struct fault *fault)
 {
     char text[ENDPOINT_TEXT_MAX];
-    if (given) {
-        snprintf(text, sizeof text, "%s%s", given[0] == '/' ? "unix:" : "", given);
-        bool parsed = endpoint_parse(text, socket, fault);
-        if (parsed && socket->kind != ENDPOINT_UNIX)
-            fault_set(fault, "-s %s: the control socket is a unix socket", given);
-        return parsed && socket->kind == ENDPOINT_UNIX;
-    }
-    struct settings *settings = settings_load(config_path, NULL, 0, fault);
-    if (!settings)
+    snprintf(text, sizeof text, "%s%s", given[0] == '/' ? "unix:" : "", given);
+    if (!endpoint_parse(text, socket, fault))
         return false;
-    *socket = settings->control_socket;
+    if (socket->kind != ENDPOINT_UNIX)
+        fault_set(fault, "-s %s: the control socket is a unix socket", given);
+    return socket->kind == ENDPOINT_UNIX;
+}
+
+/* control_socket of the configuration. A daemon runs on while its file is being mended, and not
+ * everybody may read it: where that fails the default is tried. */
+static bool find_socket(const char *config_path, struct endpoint *socket)
+{
+    struct fault fault = {{0}};
+    struct settings *settings = settings_load(config_path, NULL, 0, &fault);
+    bool read = settings != NULL;
+    if (!read) {
+        fprintf(stderr, "rcptctl: %s - trying the default control_socket\n", fault.text);
+        settings = settings_load(NULL, NULL, 0, &fault);
+    }
+    if (settings)
+        *socket = settings->control_socket;
     settings_free(settings);
-    return true;
+    return read;
 }
 
 static int run_alone(const struct command *command, const char *config_path, int argc, char **argv)
@@ -91,16 +99,21 @@ int main(int argc, char **argv)
     }
 
     struct fault fault = {{0}};
-    struct endpoint socket;
+    struct endpoint socket = {0};
+    bool configured = true;
     int code;
-    if (!find_socket(given, config_path, &socket, &fault)) {
+    if (given && !read_socket(given, &socket, &fault)) {
         fprintf(stderr, "rcptctl: %s\n", fault.text);
-        return given ? EXIT_USAGE : EXIT_CONFIG;
+        return EXIT_USAGE;
     }
+    if (!given)
+        configured = find_socket(config_path, &socket);
     switch (control_ask(socket.path, argc - optind, argv + optind, &code, &fault)) {
     case CONTROL_ANSWERED:
         return code;
     case CONTROL_NOT_RUNNING:
+        if (!configured)
+            return EXIT_CONFIG;
         if (command->works_alone)
             return run_alone(command, config_path, argc - optind, argv + optind);
         fprintf(stderr, "rcptctl: rcpt-milter is not running: %s\n", fault.text);

@@ -356,7 +356,8 @@ static int scratch_remove(void **state)
 static void set_old_time(const char *path)
 {
     static time_t seconds = 1000000000;
-    struct timespec times[2] = {{.tv_sec = ++seconds}, {.tv_sec = seconds}};
+    struct timespec times[2] = {{.tv_sec = seconds + 1}, {.tv_sec = seconds + 1}};
+    seconds++;
     assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
 }
 

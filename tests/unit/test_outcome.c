@@ -267,8 +267,8 @@ static void names_are_what_the_operator_reads(void **state)
     assert_string_equal(standing_name(STANDING_KNOWN), "known");
     assert_string_equal(standing_name(STANDING_UNCHECKED), "unchecked");
     assert_string_equal(standing_name((enum standing)99), "unavailable");
-    assert_string_equal(tier_name(TIER_PROCESS_CACHE), "process cache");
-    assert_string_equal(tier_name(TIER_STALE), "stale memcached answer");
+    assert_string_equal(tier_name(TIER_PROCESS_CACHE), "process-cache");
+    assert_string_equal(tier_name(TIER_STALE), "memcached-stale");
     assert_string_equal(tier_name((enum tier)99), "nobody");
 }
 
