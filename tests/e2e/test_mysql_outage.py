@@ -150,6 +150,22 @@ def test_with_a_hung_mysql_the_fallback_never_says_5xx_because_of_shedding(
     own_directory.resume()
 
 
+@pytest.mark.parametrize("role", ["primary", "fallback"])
+def test_a_crowd_before_a_hung_mysql_is_answered_in_time(world, own_directory, own_recipients, role):
+    """libmilter starves sessions when many callbacks block: so few may."""
+    milter = world.milter(
+        role=role, recipient_maps=own_recipients, lookup_slots="4", lookup_deadline="1s",
+        mysql_query_timeout="2s", mysql_connect_timeout="2s", verbose=0,
+    )  # fmt: skip
+    milter.ask("alice@example.test")
+    own_directory.suspend()
+    answers = ask_all_at_once(milter, [f"crowd{i}@example.test" for i in range(100)])
+    own_directory.resume()
+    assert {answer.codes for answer, _ in answers.values()} <= {HELD, UNAVAILABLE[role]}
+    assert max(seconds for _, seconds in answers.values()) < 10
+    assert milter.stats()["lookups_shed"] > 0
+
+
 # The evidence rule
 
 
