@@ -147,6 +147,8 @@ MAY_SLEEP = {
     "tests/unit/mysql_testing.h": (1, "as wait_until above"),
     "tests/unit/test_maps.c": (4, "pauses between two looks, in loops that end by a condition or "
                                   "assert what must hold all the time"),
+    "tests/unit/test_memcache.c": (9, "the same; a server that dribbles on purpose; threads that "
+                                      "press on while others count"),
     "tests/with-mariadb": (1, "the pause between two looks whether the server is ready"),
     "tests/with-memcached": (1, "the pause between two looks whether the server is ready"),
 }
