@@ -2,14 +2,16 @@
 harmed; `world` is a test's own, and whatever it starts there it may kill."""
 
 import pathlib
+import re
 import sys
 
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
-from harness import Scratch, World, build_directory, mysql_table, sanitizer  # noqa: E402
+from harness import Scratch, World, build_directory  # noqa: E402
 
 
 def pytest_configure(config):
@@ -35,37 +37,38 @@ def base(scratch):
         yield base
 
 
+def load_directory(database):
+    """Our own schema with the recipients of the tests."""
+    database.sql("CREATE DATABASE mail CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", database=None)
+    return database.load(ROOT / "db/schema.sql", HERE / "schema.sql", database="mail")
+
+
+def example_map(world, database, name):
+    """One of config/examples, with what an administrator fills in."""
+    text = (ROOT / "config/examples" / name).read_text()
+    for parameter, value in (("hosts", f"unix:{database.socket}"), ("user", "checker"),
+                             ("password", "s3cret-Passw0rd")):  # fmt: skip
+        text, count = re.subn(rf"(?m)^{parameter} = .*$", f"{parameter} = {value}", text)
+        assert count == 1, (name, parameter)
+    return f"mysql:{world.file(name, text, 0o640)}"
+
+
 @pytest.fixture(scope="session")
 def directory(base):
     """The shared MariaDB. Tests may add rows of their own."""
-    return base.mariadb().load(HERE / "schema.sql")
-
-
-ADDRESS_QUERY = "SELECT address FROM recipient WHERE address = '%s'"
-ALIAS_DOMAIN_QUERY = (
-    "SELECT r.address FROM alias_domain d JOIN recipient r"
-    " ON r.address = CONCAT('%u', '@', d.target) WHERE d.name = '%d'"
-)
-DOMAIN_QUERY = "SELECT name FROM domain WHERE name = '%s'"
+    return load_directory(base.mariadb())
 
 
 @pytest.fixture(scope="session")
 def recipients(base, directory):
     """recipient_maps over the shared MariaDB."""
-    return recipient_maps(base, directory)
-
-
-def recipient_maps(world, database):
-    return ", ".join(
-        mysql_table(world, database, query, name)
-        for name, query in (("address.cf", ADDRESS_QUERY), ("alias-domain.cf", ALIAS_DOMAIN_QUERY))
-    )
+    return example_map(base, directory, "mysql-recipients.cf")
 
 
 @pytest.fixture(scope="session")
 def domains(base, directory):
     """domain_maps over the shared MariaDB."""
-    return mysql_table(base, directory, DOMAIN_QUERY, "domain.cf")
+    return example_map(base, directory, "mysql-domains.cf")
 
 
 @pytest.fixture
@@ -77,15 +80,9 @@ def world(scratch, request):
 @pytest.fixture
 def own_directory(world):
     """A MariaDB that a test may kill."""
-    return world.mariadb().load(HERE / "schema.sql")
+    return load_directory(world.mariadb())
 
 
 @pytest.fixture
 def own_recipients(world, own_directory):
-    return recipient_maps(world, own_directory)
-
-
-@pytest.fixture(scope="session")
-def slow():
-    """How much longer everything takes under a sanitizer."""
-    return {"": 1, "thread": 6}.get(sanitizer(), 3)
+    return example_map(world, own_directory, "mysql-recipients.cf")

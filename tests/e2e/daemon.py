@@ -28,7 +28,7 @@ def sanitizer_environment(reports):
     return {
         "ASAN_OPTIONS": f"{common}:exitcode=99",
         "UBSAN_OPTIONS": f"{common}:halt_on_error=1:print_stacktrace=1",
-        "TSAN_OPTIONS": f"{common}:exitcode=0:suppressions={ROOT / 'tests/tsan.supp'}",
+        "TSAN_OPTIONS": f"{common}:exitcode=0:atexit_sleep_ms=0:suppressions={ROOT / 'tests/tsan.supp'}",
     }
 
 

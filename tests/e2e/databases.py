@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import urllib.parse
 
 import pymysql
 
@@ -19,7 +20,7 @@ class MariaDB(Process):
     SMALL = [
         "--no-defaults", "--user=root",
         "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M",
-        "--innodb-data-file-path=ibdata1:4M:autoextend", "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-data-file-path=ibdata1:4M:autoextend", "--innodb-flush-log-at-trx-commit=2",
     ]  # fmt: skip
 
     def __init__(self, scratch, name="db", tcp=False):
@@ -80,13 +81,14 @@ class MariaDB(Process):
             cursor.execute(statement, values or None)
             return cursor.fetchall()
 
-    def load(self, *scripts):
+    def load(self, *scripts, database=None):
         """Runs SQL files through the client, which knows DELIMITER."""
+        use = [f"--database={database}"] if database else []
         for script in scripts:
             with open(script, "rb") as file:
                 subprocess.run(
                     ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root",
-                     "--default-character-set=utf8mb4"],
+                     "--default-character-set=utf8mb4", *use],
                     stdin=file, check=True, capture_output=True,
                 )  # fmt: skip
         return self
@@ -154,7 +156,11 @@ class Memcached(Process):
 
     def keys(self):
         dump = self.ask(b"lru_crawler metadump all\r\n", b"END\r\n")
-        return [line.split()[0][4:].decode() for line in dump.splitlines() if line[:4] == b"key="]
+        return [
+            urllib.parse.unquote(line.split()[0][4:].decode())
+            for line in dump.splitlines()
+            if line.startswith(b"key=")
+        ]
 
     def get(self, key):
         answer = self.ask(f"get {key}\r\n".encode(), b"END\r\n")

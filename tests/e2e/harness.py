@@ -12,6 +12,8 @@ suspend and resume. This file and what it imports know nothing of pytest.
 """
 
 import contextlib
+import os
+import time
 
 from daemon import Refused, RcptMilter, build_directory, rcpt_milter, rcptctl, sanitizer
 from databases import MariaDB, Memcached
@@ -84,10 +86,13 @@ class World:
         return milter
 
     def file(self, name, text, mode=0o644):
-        """A file of its own directory, so that names never clash."""
+        """A file of its own directory, so that names never clash. It is not brand new: a reader
+        that waits until a file is at rest need not wait for this one."""
         path = self.scratch.new("f") / name
         path.write_text(text)
         path.chmod(mode)
+        past = time.time() - 60
+        os.utime(path, (past, past))
         return path
 
     def check_reports(self):

@@ -37,7 +37,7 @@ class MilterClient:
     `macros` holds what this server knows now; each event sends those of them the milter asked for.
     A macro set to None is not sent."""
 
-    def __init__(self, path, actions=ACTIONS_ALL, steps=STEPS_ALL, client="127.0.0.1", limit=40,
+    def __init__(self, path, actions=ACTIONS_ALL, steps=STEPS_ALL, client="127.0.0.1", limit=20,
                  negotiate=True, **macros):  # fmt: skip
         self.connection = socket.socket(socket.AF_UNIX)
         self.connection.settimeout(limit)

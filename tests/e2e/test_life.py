@@ -228,9 +228,9 @@ def test_a_trace_tells_the_whole_story_of_one_recipient(world, recipients):
     milter.log.wait("reject:.*ghost")
     trace = "\n".join(milter.log.find("trace"))
     for word in ("process cache", "memcached", "ms", "verdict: unknown on a primary", "reply: 450 4.1.1",
-                 "SELECT address FROM recipient WHERE address = 'ghost+tag@example.test'",
-                 "SELECT address FROM recipient WHERE address = 'ghost@example.test'",
-                 "SELECT address FROM recipient WHERE address = '@example.test'"):  # fmt: skip
+                 "SELECT address FROM recipients WHERE address = 'ghost+tag@example.test'",
+                 "SELECT address FROM recipients WHERE address = 'ghost@example.test'",
+                 "SELECT address FROM recipients WHERE address = '@example.test'"):  # fmt: skip
         assert word in trace, (word, trace)
     mark = milter.log.end()
     milter.ask("ghost+tag@example.test")
@@ -257,9 +257,9 @@ def test_log_known_logs_the_others_too(world, known):
 
 def test_no_password_is_in_any_log_however_verbose(world, directory, own_directory, recipients):
     passwords = ["s3cret-Passw0rd", "wr0ng-Passw0rd"]
-    wrong = mysql_table(world, own_directory, "SELECT address FROM recipient WHERE address = '%s'",
+    wrong = mysql_table(world, own_directory, "SELECT address FROM recipients WHERE address = '%s'",
                         password=passwords[1])  # fmt: skip
-    right = mysql_table(world, own_directory, "SELECT nosuch FROM recipient WHERE address = '%s'")
+    right = mysql_table(world, own_directory, "SELECT nosuch FROM recipients WHERE address = '%s'")
     milter = world.milter(recipient_maps=f"{recipients}, {wrong}, {right}", verbose=2)
     milter.ask("alice@example.test", "ghost@example.test")
     milter.ctl("lookup", "ghost@example.test", "--explain")

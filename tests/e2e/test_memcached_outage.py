@@ -167,7 +167,7 @@ def test_answers_are_shared_by_nodes_of_both_roles_but_the_role_is_not(node, mem
 
 
 def test_failures_are_never_cached(world, memcached, own_directory):
-    query = "SELECT address FROM recipient WHERE address = '%s'"
+    query = "SELECT address FROM recipients WHERE address = '%s'"
     milter = world.milter(
         role="fallback", recipient_maps=mysql_table(world, own_directory, query),
         memcache_servers=f"unix:{memcached.socket}", process_cache_ttl="10m",

@@ -1,10 +1,8 @@
 """A third Postfix sends mail to a primary and a fallback, as the hosts of the world do."""
 
-import pathlib
-
 import pytest
 
-from conftest import recipient_maps
+from conftest import example_map, load_directory
 from harness import SmtpClient, World, wait_until
 
 
@@ -12,10 +10,10 @@ class Dance:
     """The primary has a directory of its own, so that it alone can lose it."""
 
     def __init__(self, world, recipients):
-        schema = pathlib.Path(__file__).with_name("schema.sql")
-        self.directory = world.mariadb("primary-db").load(schema)
+        self.directory = load_directory(world.mariadb("primary-db"))
         self.milters, self.mx = {}, {}
-        for role, maps in (("primary", recipient_maps(world, self.directory)), ("fallback", recipients)):
+        own = example_map(world, self.directory, "mysql-recipients.cf")
+        for role, maps in (("primary", own), ("fallback", recipients)):
             postfix = world.postfix_not_started(
                 f"mx-{role}", relay_domains="example.test", myhostname=f"{role}.test"
             )

@@ -2,19 +2,19 @@
 
 No recipient may hear 5.1.1 unless the directory said so just now."""
 
-import pathlib
 import threading
 import time
 
 import pytest
 
+from conftest import load_directory
 from harness import mysql_table, wait_until
 
 UNAVAILABLE = {"primary": (451, "4.4.3"), "fallback": (550, "5.4.3")}
 UNKNOWN = {"primary": (450, "4.1.1"), "fallback": (550, "5.1.1")}
 HELD = (451, "4.4.3")
 
-SLEEPY = "SELECT address FROM recipient WHERE address = '%s' AND SLEEP({}) = 0"
+SLEEPY = "SELECT address FROM recipients WHERE address = '%s' AND SLEEP({}) = 0"
 # Slow to say that there is nobody; quick for the catch-all probe.
 SLOW_NOBODY = "SELECT NULLIF(SLEEP({}), 0) FROM DUAL WHERE '%s' NOT LIKE '@%%'"
 
@@ -180,7 +180,7 @@ def test_the_fallback_asks_again_before_it_refuses_and_finds_the_new_recipient(
         role="fallback", recipient_maps=own_recipients, process_cache_ttl="10m", negative_ttl="10m"
     )
     assert milter.ask("newcomer@example.test").codes == (550, "5.1.1")
-    own_directory.sql("INSERT INTO recipient VALUES ('newcomer@example.test')")
+    own_directory.sql("INSERT INTO recipients (address) VALUES ('newcomer@example.test')")
     with milter.counted() as count:
         assert milter.ask("newcomer@example.test").code == 250
     assert count["process_cache_hits"] == 1 and count["directory_found"] == 1
@@ -192,7 +192,7 @@ def test_the_fallback_asks_again_before_it_refuses_and_finds_the_new_recipient(
 def test_a_primary_believes_a_cached_absence_until_negative_ttl(world, own_directory, own_recipients):
     milter = world.milter(recipient_maps=own_recipients, process_cache_ttl="10m", negative_ttl="2s")
     assert milter.ask("later@example.test").codes == (450, "4.1.1")
-    own_directory.sql("INSERT INTO recipient VALUES ('later@example.test')")
+    own_directory.sql("INSERT INTO recipients (address) VALUES ('later@example.test')")
     assert milter.ask("later@example.test").codes == (450, "4.1.1")
     wait_until(lambda: milter.ask("later@example.test").code == 250, what="negative_ttl to pass")
 
@@ -250,17 +250,20 @@ def test_no_more_connections_are_made_than_configured(world, own_directory, own_
     assert 1 <= own_directory.connections() <= 3
 
 
-def test_nothing_a_client_sends_becomes_sql(world, own_directory, own_recipients):
+def test_nothing_a_client_sends_becomes_sql(world, own_directory):
     own_directory.watch_queries()
-    milter = world.milter(recipient_maps=own_recipients)
+    query = "SELECT address FROM recipients WHERE address = '%s'"
+    milter = world.milter(recipient_maps=mysql_table(world, own_directory, query))
     hostile = ['"\' OR 1=1 -- "@example.test', "'or'1'='1@example.test", '"\\\\\' OR 1=1 #"@example.test',
-               '"x\';DROP TABLE recipient;--"@example.test']  # fmt: skip
+               '"x\';DROP TABLE recipients;--"@example.test']  # fmt: skip
     for address in hostile:
         assert milter.ask(address).codes == (450, "4.1.1"), address
-    for query in own_directory.queries("FROM recipient"):
+    queries = own_directory.queries("FROM recipients")
+    assert len(queries) >= 2 * len(hostile)
+    for query in queries:
         literal = query.partition(b"address = '")[2]
         assert b"'" not in literal[:-1].replace(b"\\\\", b"").replace(b"\\'", b""), query
-    assert own_directory.sql("SELECT COUNT(*) FROM recipient")[0][0] > 0
+    assert own_directory.sql("SELECT COUNT(*) FROM recipients")[0][0] > 0
 
 
 # Recipes
@@ -297,15 +300,15 @@ def test_an_emoji_against_an_old_charset_is_answered_and_hurts_nobody_else(
         assert answers[4].code == 250
     stats = milter.stats()
     assert stats["mysql_failures"] == 0, "an error of one key is none of the server's"
+    assert stats["mysql_key_errors"] > 0 or table != "latin1_recipient", "MariaDB raised its error"
     assert stats["mysql_connects"] <= 4
 
 
 def test_a_collation_error_is_unavailable_and_never_511(world, directory):
     """The comparison itself fails (error 1267): nobody said that there is no such recipient."""
     query = (
-        "SELECT address FROM recipient WHERE address = '%s'"
-        " AND CONVERT(address USING latin1) COLLATE latin1_bin"
-        " = CONVERT(address USING utf8mb4) COLLATE utf8mb4_bin"
+        "SELECT address FROM recipients WHERE address = '%s'"
+        " AND address COLLATE utf8mb4_bin = address COLLATE utf8mb4_general_ci"
     )
     milter = world.milter(role="fallback", recipient_maps=mysql_table(world, directory, query))
     assert milter.ask("alice@example.test").codes == UNAVAILABLE["fallback"]
@@ -315,12 +318,12 @@ def test_a_collation_error_is_unavailable_and_never_511(world, directory):
 @pytest.mark.parametrize("role", ["primary", "fallback"])
 @pytest.mark.parametrize(
     "change",
-    [{"password": "wrong"}, {"dbname": "nothere"}, {"query": "SELECT nosuch FROM recipient WHERE address='%s'"},
+    [{"password": "wrong"}, {"dbname": "nothere"}, {"query": "SELECT nosuch FROM recipients WHERE address='%s'"},
      {"query": "SELECT address FROM nosuch WHERE address='%s'"}, {"query": "SELEKT '%s'"}],
     ids=["password", "database", "column", "table", "syntax"],
 )  # fmt: skip
 def test_a_wrong_set_up_is_unavailable_never_unknown(world, directory, change, role):
-    settings = {"query": "SELECT address FROM recipient WHERE address = '%s'", **change}
+    settings = {"query": "SELECT address FROM recipients WHERE address = '%s'", **change}
     milter = world.milter(role=role, recipient_maps=mysql_table(world, directory, **settings))
     for address in ("alice@example.test", "ghost@example.test"):
         assert milter.ask(address).codes == UNAVAILABLE[role]
@@ -333,7 +336,7 @@ def test_a_second_host_answers_when_the_first_is_dead(world, own_directory, dire
     milter = world.milter(
         role="fallback", process_cache_entries="0",
         recipient_maps=mysql_table(
-            world, directory, "SELECT address FROM recipient WHERE address = '%s'", hosts=hosts
+            world, directory, "SELECT address FROM recipients WHERE address = '%s'", hosts=hosts
         ),
     )  # fmt: skip
     assert milter.ask("alice@example.test").code == 250
@@ -344,12 +347,11 @@ def test_a_second_host_answers_when_the_first_is_dead(world, own_directory, dire
 
 
 def test_tcp_works_like_the_unix_socket(world):
-    schema = pathlib.Path(__file__).with_name("schema.sql")
-    database = world.mariadb("tcp", tcp=True).load(schema)
+    database = load_directory(world.mariadb("tcp", tcp=True))
     database.sql("CREATE USER checker@'127.0.0.1' IDENTIFIED BY 's3cret-Passw0rd'")
     database.sql("GRANT SELECT ON mail.* TO checker@'127.0.0.1'")
     milter = world.milter(recipient_maps=mysql_table(
-        world, database, "SELECT address FROM recipient WHERE address = '%s'",
+        world, database, "SELECT address FROM recipients WHERE address = '%s'",
         hosts=f"inet:127.0.0.1:{database.port}",
     ))  # fmt: skip
     assert [a.code for a in milter.ask("alice@example.test", "ghost@example.test")] == [250, 450]

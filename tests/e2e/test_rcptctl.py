@@ -44,9 +44,16 @@ def test_lookup_exits_0_if_it_exists_and_1_if_not(node, address, status):
 
 @pytest.mark.sanitizer
 def test_lookup_tells_the_reply_as_primary_as_fallback_and_if_the_directory_were_down(node):
-    text = node.ctl("lookup", "ghost@example.test").stdout
-    assert "450 4.1.1" in text and "550 5.1.1" in text and "451 4.4.3" in text
-    assert "ghost@example.test" in text
+    lines = node.ctl("lookup", "ghost@example.test").stdout.splitlines()
+    assert "ghost@example.test" in lines[0]
+
+    def line(words):
+        return next(line for line in lines if words in line)
+
+    assert "450 4.1.1" in line("as primary") and "550 5.1.1" in line("as fallback")
+    assert "250" not in line("directory down") and "pass" not in line("directory down")
+    lines = node.ctl("lookup", "alice@example.test").stdout.splitlines()
+    assert all("pass" in line(words) for words in ("as primary", "as fallback"))
 
 
 def test_lookup_takes_several_addresses_and_the_gravest_counts(node):
@@ -58,8 +65,8 @@ def test_lookup_takes_several_addresses_and_the_gravest_counts(node):
 def test_explain_shows_every_step_and_no_password(node):
     done = node.ctl("lookup", "alice+x@example.test", "--explain")
     assert done.returncode == EXISTS
-    assert "SELECT address FROM recipient WHERE address = 'alice+x@example.test'" in done.stdout
-    assert "SELECT address FROM recipient WHERE address = 'alice@example.test'" in done.stdout
+    assert "SELECT address FROM recipients WHERE address = 'alice+x@example.test'" in done.stdout
+    assert "SELECT address FROM recipients WHERE address = 'alice@example.test'" in done.stdout
     assert "verdict: known" in done.stdout
     assert "s3cret" not in done.stdout + done.stderr
 
@@ -78,7 +85,7 @@ def test_lookup_with_a_dead_directory_exits_75(world, own_directory, own_recipie
 def test_no_cache_asks_the_directory(world, own_directory, own_recipients):
     milter = world.milter(recipient_maps=own_recipients, process_cache_ttl="10m")
     assert milter.ctl("lookup", "late@example.test").returncode == ABSENT
-    own_directory.sql("INSERT INTO recipient VALUES ('late@example.test')")
+    own_directory.sql("INSERT INTO recipients (address) VALUES ('late@example.test')")
     assert milter.ctl("lookup", "late@example.test", "--no-cache").returncode == EXISTS
     assert milter.ask("late@example.test").code == 250, "what it learned is used"
 
@@ -186,7 +193,7 @@ def test_flush_reaches_the_other_nodes_through_memcached(world, own_directory, o
                "process_cache_ttl": "1s", "negative_ttl": "10m", "memcache_timeout": "5s"}  # fmt: skip
     here, there = world.milter("here", **options), world.milter("there", **options)
     assert there.ask("soon@example.test").code == 450
-    own_directory.sql("INSERT INTO recipient VALUES ('soon@example.test')")
+    own_directory.sql("INSERT INTO recipients (address) VALUES ('soon@example.test')")
     assert here.ctl("flush", "example.test").returncode == 0
     wait_until(lambda: there.ask("soon@example.test").code == 250, what="the other node to hear of it")
 
@@ -241,7 +248,7 @@ def test_many_rcptctls_at_once_are_all_answered_or_told_to_wait(world, directory
 
 
 def test_a_hung_directory_does_not_hang_rcptctl(world, own_directory):
-    maps = mysql_table(world, own_directory, "SELECT address FROM recipient WHERE address = '%s'")
+    maps = mysql_table(world, own_directory, "SELECT address FROM recipients WHERE address = '%s'")
     milter = world.milter(recipient_maps=maps, lookup_deadline="500ms")
     own_directory.suspend()
     assert milter.ctl("lookup", "alice@example.test", limit=30).returncode == UNAVAILABLE

@@ -35,6 +35,7 @@ class Kind:
 KINDS = [
     Kind("a known recipient", "alice@example.test", PASS),
     Kind("a known recipient in capitals", "BOB@Example.TEST", PASS),
+    Kind("a recipient that is not active", "retired@example.test", UNKNOWN),
     Kind("an unknown recipient", "nobody@example.test", UNKNOWN),
     Kind("a plus-addressed known recipient", "alice+lists@example.test", PASS),
     Kind("a plus-addressed unknown recipient", "nobody+lists@example.test", UNKNOWN),
@@ -49,7 +50,7 @@ KINDS = [
     Kind("bytes that are not UTF-8", b"caf\xe9@example.test", MALFORMED, raw=True),
     Kind("a known quoted local part", '"john doe"@example.test', PASS),
     Kind("an unknown quoted local part", '"jane doe"@example.test', UNKNOWN),
-    Kind("a local part quoted without need", '"alice"@example.test', PASS),
+    Kind("a local part quoted without need", '"carol"@example.test', PASS),
     Kind("a known SMTPUTF8 recipient", "jürgen@example.test", PASS, options="SMTPUTF8"),
     Kind("another known SMTPUTF8 recipient", "用户@example.test", PASS, options="SMTPUTF8"),
     Kind("an unknown SMTPUTF8 recipient", "zoë@example.test", UNKNOWN, options="SMTPUTF8"),
@@ -60,7 +61,8 @@ KINDS = [
     Kind("SQL text", "\"' or 1=1 -- \"@example.test", UNKNOWN),
     Kind("SQL text with a backslash", "\"\\\\' or 1=1 -- \"@example.test", UNKNOWN),
     Kind("SQL text without blanks", "'or'1'='1@example.test", UNKNOWN),
-    Kind("a wildcard of LIKE", "\"%\"@example.test", UNKNOWN),
+    Kind("a wildcard of LIKE", "%@example.test", UNKNOWN, raw=True),
+    Kind("another wildcard of LIKE", "_lice@example.test", UNKNOWN),
     Kind("memcached protocol text", '"flush_all noreply"@example.test', UNKNOWN),
     Kind("memcached protocol lines", b'"a\r\nflush_all\r\n"@example.test', MALFORMED, raw=True),
 ]

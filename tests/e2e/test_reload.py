@@ -34,7 +34,7 @@ def test_an_open_session_goes_on_under_the_new_configuration(world, known):
 
 
 @pytest.mark.sanitizer
-def test_reloads_under_load_lose_nothing(world, recipients, slow):
+def test_reloads_under_load_lose_nothing(world, recipients):
     """Sessions over the milter protocol and through Postfix, while the configuration changes."""
     memcached = world.memcached()
     mx = world.postfix_not_started(relay_domains="example.test")

@@ -143,10 +143,9 @@ def test_a_killed_milter_means_451_and_nothing_is_relayed(node):
         assert session.rcpt("ghost@example.test").code == 451
         assert session.data().code // 100 == 4
     with SmtpClient(mx.port()) as session:
-        session.mail()
-        assert session.rcpt("alice@example.test").code == 451
-        assert session.rcpt("someone@elsewhere.test").code in (451, 554)
-        assert session.data().code // 100 in (4, 5)
+        assert session.mail().code == 451
+        assert session.rcpt("alice@example.test").code >= 400
+        assert session.data().code >= 400
     assert not mx.log.find("status=sent")
 
     milter.start()
@@ -158,12 +157,14 @@ def test_it_is_never_an_open_relay(node):
     mx, milter = node
     assert ask_postfix(mx.port(), "someone@elsewhere.test").codes == (554, "5.7.1")
     milter.stop()
-    assert ask_postfix(mx.port(), "someone@elsewhere.test").code in (451, 554)
+    assert ask_postfix(mx.port(), "someone@elsewhere.test").code >= 400
+    with SmtpClient(mx.port()) as session:
+        assert session.mail().code == 451
 
 
 def test_a_stopping_milter_answers_what_it_was_asked(world, directory):
     """TERM drains: the answer in flight is delivered, and the exit is clean."""
-    query = "SELECT address FROM recipient WHERE address = '%s' AND SLEEP(1) = 0"
+    query = "SELECT address FROM recipients WHERE address = '%s' AND SLEEP(1) = 0"
     milter = world.milter(
         role="fallback", recipient_maps=mysql_table(world, directory, query), lookup_deadline="10s"
     )
