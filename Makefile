@@ -45,6 +45,8 @@ LAYERS   := $(FOLDERS:%=$(BUILD)/%.a)
 UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 
 .PHONY: all unit check demo deps install clean
+# Objects are kept, also those that only a pattern rule names.
+.SECONDARY:
 
 all: $(BUILD)/rcpt-milter $(BUILD)/rcptctl
 

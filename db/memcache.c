@@ -331,8 +331,9 @@ void memcache_report(struct memcache *memcache, void (*line)(void *context, cons
                      void *context)
 {
     for (size_t i = 0; i < memcache->count; i++) {
-        char text[ENDPOINT_TEXT_MAX + FAULT_MAX + 64];
-        memcache_server_describe(&memcache->servers[i], text, sizeof text);
+        char state[ENDPOINT_TEXT_MAX + FAULT_MAX + 64], text[sizeof state + 16];
+        memcache_server_describe(&memcache->servers[i], state, sizeof state);
+        snprintf(text, sizeof text, "memcached %s", state);
         line(context, text);
     }
 }

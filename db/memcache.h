@@ -69,7 +69,7 @@ bool memcache_add(struct memcache *memcache, enum memcache_kind kind, const stru
 bool memcache_remove(struct memcache *memcache, enum memcache_kind kind, const struct digest *key,
                      struct deadline deadline, struct fault *fault);
 
-/* One line per server, "unix:/path up" or "inet:host:port down for 12 s: reason", for `rcptctl
+/* One line per server, "memcached unix:/path up" or "... down for 12 s: reason", for `rcptctl
  * status`. The callback gets each. */
 void memcache_report(struct memcache *memcache, void (*line)(void *context, const char *text),
                      void *context);

@@ -56,6 +56,14 @@ static bool open_caches(struct resolver *resolver, struct fault *fault)
     return resolver->generations != NULL;
 }
 
+static bool check_memcache(const struct settings *settings, struct fault *fault)
+{
+    bool good = memcache_check(settings, fault);
+    if (!good)
+        fault_within(fault, "%s", settings_where(settings, "memcache_servers"));
+    return good;
+}
+
 struct resolver *resolver_open(const struct settings *settings, bool offline, struct fault *fault)
 {
     struct resolver *resolver = calloc(1, sizeof *resolver);
@@ -65,8 +73,8 @@ struct resolver *resolver_open(const struct settings *settings, bool offline, st
     }
     resolver->settings = settings;
     resolver->authority = authority_open(settings, offline, fault);
-    if (!resolver->authority || !memcache_check(settings, fault) ||
-        (!offline && !open_caches(resolver, fault))) {
+    bool checked = resolver->authority && check_memcache(settings, fault);
+    if (!checked || (!offline && !open_caches(resolver, fault))) {
         resolver_close(resolver);
         return NULL;
     }

@@ -3,6 +3,7 @@
 #include <libmilter/mfapi.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,21 @@ bool callbacks_open(struct app *app, const struct endpoint *socket, unsigned mod
                   "cannot listen on %s - is its directory there and writable, the port free?",
                   where);
     return opened;
+}
+
+/*
+ * In place of the C library's, for libmilter: smfi_main starts a thread that waits here for HUP,
+ * TERM and INT and takes each of them for "stop". They are main's, HUP means reload, and whichever
+ * of two waiting threads the kernel picks must not matter. So that thread waits for ever. Nothing
+ * else in this process calls sigwait.
+ */
+int sigwait(const sigset_t *set, int *number)
+{
+    sigset_t all;
+    (void)set, (void)number;
+    sigfillset(&all);
+    for (;;)
+        sigsuspend(&all);
 }
 
 bool callbacks_serve(void)

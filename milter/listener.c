@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -46,17 +47,30 @@ static struct sockaddr_un unix_address(const char *path)
     return address;
 }
 
-void listener_wake(const struct endpoint *endpoint)
+static void touch(int family, const struct sockaddr *address, socklen_t size)
 {
-    if (endpoint->kind != ENDPOINT_UNIX)
-        return;
-    struct sockaddr_un address = unix_address(endpoint->path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return;
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-        log_debug("cannot wake the listener of %s: %s", endpoint->path, strerror(errno));
+    if (connect(fd, address, size) < 0 && errno != EINPROGRESS)
+        log_debug("cannot wake our own listener: %s", strerror(errno));
     close(fd);
+}
+
+void listener_wake(const struct endpoint *endpoint)
+{
+    if (endpoint->kind == ENDPOINT_UNIX) {
+        struct sockaddr_un address = unix_address(endpoint->path);
+        touch(AF_UNIX, (struct sockaddr *)&address, sizeof address);
+        return;
+    }
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+    char port[8];
+    snprintf(port, sizeof port, "%u", (unsigned)endpoint->port);
+    if (getaddrinfo(endpoint->host, port, &hints, &list) != 0)
+        return;
+    touch(list->ai_family, list->ai_addr, list->ai_addrlen);
+    freeaddrinfo(list);
 }
 
 int listener_open_unix(const char *path, unsigned mode, struct fault *fault)

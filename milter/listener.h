@@ -19,8 +19,8 @@ bool listener_lock(const struct endpoint *socket, struct fault *fault);
  * its lock). The descriptor, or -1 and a fault. */
 int listener_open_unix(const char *path, unsigned mode, struct fault *fault);
 
-/* Connects to a unix socket of ours and closes at once, so that its listener wakes. Does nothing
- * for inet, and nothing on failure. */
+/* Connects to a socket of ours and closes at once, so that its listener wakes. Nothing happens on
+ * failure. */
 void listener_wake(const struct endpoint *socket);
 
 /* Raises the soft limit of open files to the hard one; logs a warning when that is little: without

@@ -5,10 +5,9 @@
  * libmilter, which has workers of its own; one accepts control connections; the maps and memcached
  * have theirs.
  *
- * Signals: libmilter waits in a thread of its own for HUP, TERM and INT, and takes each of them for
- * "stop". They reach main instead because main never blocks them: the kernel gives a process's
- * signal to the main thread if that wants it, before any other. So main never blocks them, not even
- * for a moment.
+ * Signals: HUP, TERM and INT are blocked in every thread and read by main from a descriptor.
+ * libmilter has a thread that waits for them too, and would take each of them for "stop": see
+ * sigwait() in callbacks.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "db/memcache.h"
@@ -93,46 +94,49 @@ static void parse_command_line(int argc, char **argv, struct command_line *line)
 
 /* ---- signals ---- */
 
-static int signal_pipe[2]; /* set once, non-blocking; a byte per event for main */
+static int signal_fd; /* set once: HUP, TERM, INT */
+static int wake_fd;   /* set once: an eventfd for the other threads */
 
 static void wake_main(void)
 {
-    int saved = errno;
-    ssize_t ignored = write(signal_pipe[1], "", 1); /* full: main has enough to wake for */
+    uint64_t one = 1;
+    ssize_t ignored = write(wake_fd, &one, sizeof one); /* full: main has enough to wake for */
     (void)ignored;
-    errno = saved;
 }
 
-static volatile sig_atomic_t stop_wanted, reload_wanted;
-
-static void on_stop_signal(int number)
-{
-    (void)number;
-    stop_wanted = 1;
-    wake_main();
-}
-
-static void on_reload_signal(int number)
-{
-    (void)number;
-    reload_wanted = 1;
-    wake_main();
-}
-
+/* First thing in main: threads inherit the mask. */
 static bool signals_open(void)
 {
-    if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
-        return false;
-    /* SA_NODEFER: a signal is not blocked in its own handler either, so a second one that comes
-     * meanwhile reaches main too. */
-    enum { FLAGS = SA_RESTART | SA_NODEFER };
-    struct sigaction stop = {.sa_handler = on_stop_signal, .sa_flags = FLAGS};
-    struct sigaction reload = {.sa_handler = on_reload_signal, .sa_flags = FLAGS};
-    sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGHUP, &reload, NULL);
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGHUP);
+    sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ours, NULL);
     signal(SIGPIPE, SIG_IGN);
-    return true;
+    signal_fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return signal_fd >= 0 && wake_fd >= 0;
+}
+
+struct events {
+    bool stop;
+    bool reload;
+};
+
+/* What came since the last time. */
+static struct events take_events(void)
+{
+    struct events events = {false, false};
+    struct signalfd_siginfo signal;
+    uint64_t count;
+    while (read(signal_fd, &signal, sizeof signal) == sizeof signal) {
+        events.reload |= signal.ssi_signo == SIGHUP;
+        events.stop |= signal.ssi_signo != SIGHUP;
+    }
+    while (read(wake_fd, &count, sizeof count) == sizeof count)
+        ;
+    return events;
 }
 
 /* ---- going into the background ---- */
@@ -179,21 +183,13 @@ static void report_ready(int report)
 
 /* ---- serving ---- */
 
-static _Atomic bool milter_ended;  /* libmilter serves no more */
-static _Atomic bool milter_failed; /* and nobody had asked for that */
+static _Atomic bool milter_ended; /* libmilter serves no more */
 
 static void *milter_main(void *argument)
 {
     (void)argument;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
-    /* A stop signal that came right behind another one may have gone to libmilter: then it says
-     * that all is well. */
-    if (!callbacks_serve()) {
+    if (!callbacks_serve())
         log_error("libmilter gave up serving; the daemon stops");
-        atomic_store(&milter_failed, true);
-    }
     atomic_store(&milter_ended, true);
     wake_main();
     return NULL;
@@ -211,32 +207,33 @@ static void tell_ready(struct app *app)
     notify_ready(status);
 }
 
-static void reload(struct app *app)
+static void reload(struct app *app, bool by_signal)
 {
     struct fault fault = {{0}};
     notify_reloading();
-    if (reload_wanted) {
-        reload_wanted = 0;
+    if (by_signal)
         app_reload(app, &fault);
-    }
     app_serve_reload(app);
     tell_ready(app);
 }
 
-static void wait_for_events(struct app *app)
+/* Until somebody wants us to stop; false where libmilter did that by itself. */
+static bool wait_for_events(struct app *app)
 {
-    int64_t interval = notify_interval_ms();
-    while (!stop_wanted && !atomic_load(&milter_ended)) {
-        struct pollfd watched = {.fd = signal_pipe[0], .events = POLLIN};
-        char events[64];
+    int interval = (int)notify_interval_ms();
+    while (!atomic_load(&milter_ended)) {
+        struct pollfd watched[] = {{.fd = signal_fd, .events = POLLIN},
+                                   {.fd = wake_fd, .events = POLLIN}};
         notify_alive();
-        if (poll(&watched, 1, (int)interval) <= 0)
+        if (poll(watched, 2, interval) <= 0)
             continue;
-        while (read(signal_pipe[0], events, sizeof events) > 0)
-            ;
-        if (reload_wanted || app_reload_requested(app))
-            reload(app);
+        struct events events = take_events();
+        if (events.stop)
+            return true;
+        if (events.reload || app_reload_requested(app))
+            reload(app, events.reload);
     }
+    return false;
 }
 
 static bool open_sockets(struct app *app, const struct settings *settings, struct fault *fault)
@@ -264,7 +261,7 @@ static int serve(struct app *app, const struct settings *settings, int report)
     tell_ready(app);
     report_ready(report);
 
-    wait_for_events(app);
+    bool asked = wait_for_events(app);
     log_info("stopping");
     notify_stopping();
     control_stop();
@@ -273,14 +270,16 @@ static int serve(struct app *app, const struct settings *settings, int report)
     if (!app_stop(app))
         log_warning("lookups were still under way at the end");
     log_info("stopped");
-    return atomic_load(&milter_failed) ? EXIT_FAILURE : EXIT_SUCCESS;
+    return asked ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int run(struct command_line *line)
 {
     struct fault fault = {{0}};
     int report = -1;
-    if (!memcache_library_is_safe(&fault) || !mysql_client_library_init(&fault)) {
+    if (!signals_open())
+        fault_set(&fault, "cannot wait for signals: %s", strerror(errno));
+    if (fault.text[0] || !memcache_library_is_safe(&fault) || !mysql_client_library_init(&fault)) {
         log_error("%s - the daemon does not start", fault.text);
         return EXIT_FAILURE;
     }
@@ -290,7 +289,7 @@ static int run(struct command_line *line)
     if (checked && !line->options.foreground)
         report = go_into_background();
     struct snapshot *snapshot = NULL;
-    if (checked && signals_open())
+    if (checked)
         snapshot = snapshot_open(&line->options, false, &fault);
     if (!snapshot) {
         log_error("%s - the daemon does not start", fault.text);

@@ -144,9 +144,10 @@ SLEEP = r"\b(?:u|nano|clock_nano)?sle" r"ep\s*\(|time\.sle" r"ep|^\s*sle" r"ep \
 MAY_SLEEP = {
     # file: (how often, why)
     "tests/e2e/processes.py": (1, "wait_until: the pause between two looks at a condition"),
-    "tests/unit/mysql_testing.h": (1, "as wait_until above"),
-    "tests/unit/test_maps.c": (4, "pauses between two looks, in loops that end by a condition or "
-                                  "assert what must hold all the time"),
+    "tests/unit/pause.h": (1, "as wait_until above"),
+    "tests/unit/test_maps.c": (1, "the pace of threads that ask and assert all the time"),
+    "tests/unit/test_memcache.c": (3, "the pace of threads that ask and assert all the time; a "
+                                      "double that answers slowly"),
     "tests/with-mariadb": (1, "the pause between two looks whether the server is ready"),
     "tests/with-memcached": (1, "the pause between two looks whether the server is ready"),
 }

@@ -8,7 +8,7 @@ from sources import FOLDERS, ROOT, c_files, matches, plant, where
 # Where a library's header may be included: the one file that knows it.
 HOMES = {
     r"libmilter/.*": {"milter/callbacks.c"},
-    r"libmemcached.*": {"db/memcache_wire.c"},
+    r"libmemcached.*": {"db/memcache_ring.c"},
     r"(mysql|mariadb).*|errmsg\.h|mysqld_error\.h": {"db/mysql_client.c", "db/mysql_compat.h"},
     r"sodium.*": {"shared/digest.c"},
     r"uni(case|norm|str)\.h": {"shared/unicode.c"},

@@ -9,6 +9,7 @@
 
 #include "db/mysql_client.h"
 #include "shared/clock.h"
+#include "tests/unit/pause.h"
 #include "tests/unit/scratch.h"
 
 static const struct mysql_timeouts test_timeouts = {.connect_s = 1, .query_s = 1};
@@ -114,12 +115,6 @@ static inline void load_sql(struct session *session, const char *path)
         }
     }
     fclose(file);
-}
-
-/* A moment between two looks at a condition; the wait itself has a deadline. */
-static inline void test_pause(void)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
 }
 
 /* A server that the test may stop and kill. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tests/unit/pause.h"
 #include "db/maps.h"
 #include "shared/digest.h"
 
@@ -414,7 +415,7 @@ static bool comes_to(const struct maps *maps, const char *key, enum answer answe
     while (!deadline_passed(limit)) {
         if (ask(maps, key) == answer)
             return true;
-        usleep(20000);
+        test_pause();
     }
     return false;
 }
@@ -426,7 +427,7 @@ static bool stays(const struct maps *maps, const char *key, enum answer answer)
     while (!deadline_passed(limit)) {
         if (ask(maps, key) != answer)
             return false;
-        usleep(20000);
+        test_pause();
     }
     return true;
 }
@@ -615,7 +616,7 @@ static void a_file_is_not_read_while_somebody_writes_it(void **state)
         fputs("one v\n", file);
         fclose(file);
         assert_int_equal(ask(maps, "two"), FOUND);
-        usleep(50000);
+        test_pause();
     }
     FILE *file = fopen(scratch->path, "a");
     fputs("three v\n", file);

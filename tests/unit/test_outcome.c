@@ -134,7 +134,8 @@ static void decoding_leaves_what_is_the_callers(void **state)
     char text[OUTCOME_TEXT_MAX];
     size_t length = encode(STANDING_KNOWN, NOW, NULL, text);
     struct digest key = key_digest(KEY);
-    struct outcome outcome = {.tier = TIER_MEMCACHE, .interlock = INTERLOCK_SHED, .asked_now = true};
+    struct outcome outcome = {
+        .tier = TIER_MEMCACHE, .interlock = INTERLOCK_SHED, .asked_now = true};
     assert_true(outcome_decode(text, length, &key, NOW, &outcome));
     assert_int_equal(outcome.tier, TIER_MEMCACHE);
     assert_int_equal(outcome.interlock, INTERLOCK_SHED);

@@ -183,12 +183,11 @@ static void no_combination_bounces_without_evidence(void **state)
     (void)state;
     unsigned bounces = 0, tried = 0;
     for (int i = 0; i < 2 * 6 * 5 * INTERLOCK_COUNT * 2; i++) {
-        int n = i;
-        enum role role = (enum role)(n % 2);
-        struct outcome outcome = {.standing = (enum standing)((n /= 2) % 6),
-                                  .tier = (enum tier)((n /= 6) % 5),
-                                  .interlock = (enum interlock)((n /= 5) % INTERLOCK_COUNT),
-                                  .asked_now = (n /= INTERLOCK_COUNT) % 2};
+        enum role role = (enum role)(i % 2);
+        struct outcome outcome = {.standing = (enum standing)(i / 2 % 6),
+                                  .tier = (enum tier)(i / 12 % 5),
+                                  .interlock = (enum interlock)(i / 60 % INTERLOCK_COUNT),
+                                  .asked_now = i / 60 / INTERLOCK_COUNT % 2};
         outcome.reply = reply("554", "5.7.1");
         struct verdict verdict = judge(role, outcome);
         tried++;
