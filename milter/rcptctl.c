@@ -1,6 +1,7 @@
 /* rcptctl: asks the daemon; without one, `lookup` reads the configuration and asks the directory
  * itself. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -72,50 +73,53 @@ static int run_alone(const struct command *command, const char *config_path, int
     return code;
 }
 
-int main(int argc, char **argv)
+struct command_line {
+    const char *config_path;
+    const char *socket; /* -s, or NULL */
+};
+
+static void parse_options(int argc, char **argv, struct command_line *line)
 {
-    const char *config_path = SETTINGS_DEFAULT_PATH, *given = NULL;
     /* "+": what follows the command is the command's. */
     for (int option; (option = getopt(argc, argv, "+s:c:V")) != -1;) {
         switch (option) {
         case 's':
-            given = optarg;
+            line->socket = optarg;
             break;
         case 'c':
-            config_path = optarg;
+            line->config_path = optarg;
             break;
         case 'V':
             printf("rcptctl %s\n", VERSION);
-            return 0;
+            exit(0);
         default:
             usage(stderr);
-            return EXIT_USAGE;
+            exit(EXIT_USAGE);
         }
     }
-    const struct command *command = optind < argc ? command_find(argv[optind]) : NULL;
-    if (!command) {
-        usage(stderr);
-        return EXIT_USAGE;
-    }
+}
 
+static int run(const struct command_line *line, const struct command *command, int argc,
+               char **argv)
+{
     struct fault fault = {{0}};
     struct endpoint socket = {0};
     bool configured = true;
     int code;
-    if (given && !read_socket(given, &socket, &fault)) {
+    if (line->socket && !read_socket(line->socket, &socket, &fault)) {
         fprintf(stderr, "rcptctl: %s\n", fault.text);
         return EXIT_USAGE;
     }
-    if (!given)
-        configured = find_socket(config_path, &socket);
-    switch (control_ask(socket.path, argc - optind, argv + optind, &code, &fault)) {
+    if (!line->socket)
+        configured = find_socket(line->config_path, &socket);
+    switch (control_ask(socket.path, argc, argv, &code, &fault)) {
     case CONTROL_ANSWERED:
         return code;
     case CONTROL_NOT_RUNNING:
         if (!configured)
             return EXIT_CONFIG;
         if (command->works_alone)
-            return run_alone(command, config_path, argc - optind, argv + optind);
+            return run_alone(command, line->config_path, argc, argv);
         fprintf(stderr, "rcptctl: rcpt-milter is not running: %s\n", fault.text);
         return EXIT_NOT_RUNNING;
     case CONTROL_FAILED:
@@ -123,4 +127,16 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "rcptctl: %s\n", fault.text);
     return EXIT_NO_PERMISSION;
+}
+
+int main(int argc, char **argv)
+{
+    struct command_line line = {.config_path = SETTINGS_DEFAULT_PATH};
+    parse_options(argc, argv, &line);
+    const struct command *command = optind < argc ? command_find(argv[optind]) : NULL;
+    if (!command) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    return run(&line, command, argc - optind, argv + optind);
 }
