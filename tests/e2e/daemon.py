@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 
 from milter_client import MilterClient, ask_milter
 from processes import Process, wait_until
@@ -42,10 +43,11 @@ class Refused(AssertionError):
 
 class RcptMilter(Process):
     """One daemon. `config` are parameters as in rcpt-milter.conf; the sockets and the state
-    directory are filled in. `socket_directory` is where the milter's socket goes."""
+    directory are filled in. `socket_directory` is where the milter's socket goes; `wrapper` is a
+    command that runs it, such as prlimit."""
 
     def __init__(self, scratch, name="rm", socket_directory=None, verbose=1, arguments=(),
-                 environment=None, **config):  # fmt: skip
+                 environment=None, wrapper=(), **config):  # fmt: skip
         self.directory = scratch.new(name)
         super().__init__(self.directory / "log")
         self.socket = pathlib.Path(socket_directory or self.directory) / f"{self.directory.name}.sock"
@@ -54,6 +56,7 @@ class RcptMilter(Process):
         self.state.mkdir()
         self.conf = self.directory / "rcpt-milter.conf"
         self.reports = self.directory / "report"
+        self.wrapper = wrapper
         self.arguments = [*["-v"] * verbose, *arguments]
         self.environment = {
             "NOTIFY_SOCKET": "", **sanitizer_environment(self.reports), **(environment or {})
@@ -77,7 +80,7 @@ class RcptMilter(Process):
         environment = {k: v for k, v in self.environment.items() if v != ""}
         unset = [f"-u{k}" for k, v in self.environment.items() if v == ""]
         program = build_directory() / "rcpt-milter"
-        argv = ["env", *unset, program, "-f", *self.arguments, "-c", self.conf]
+        argv = ["env", *unset, *self.wrapper, program, "-f", *self.arguments, "-c", self.conf]
         self.spawn(argv, environment)
         if ready:
             wait_until(lambda: not self.alive() or self.answers(), 60, f"{self.log.path} to answer")
@@ -142,8 +145,8 @@ class RcptMilter(Process):
         return MilterClient(self.socket, **options)
 
     def ctl(self, *arguments, limit=60, **options):
-        return rcptctl("-s", f"unix:{self.control}", "-c", self.conf, *arguments,
-                       limit=limit, reports=self.reports, **options)  # fmt: skip
+        socket = f"unix:{self.control}"
+        return rcptctl("-s", socket, "-c", self.conf, *arguments, limit=limit, **options)
 
     def stats(self):
         """name -> number. A daemon that is busy stopping has none."""
@@ -171,9 +174,14 @@ def rcpt_milter(*arguments, **options):
     return _run("rcpt-milter", arguments, **options)
 
 
-def _run(program, arguments, limit=60, reports="/tmp/rcpt-milter-report", **options):
-    return subprocess.run(
-        [str(build_directory() / program), *map(str, arguments)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace",
-        timeout=limit, env={**os.environ, **sanitizer_environment(reports)}, **options,
-    )  # fmt: skip
+def _run(program, arguments, limit=60, **options):
+    with tempfile.TemporaryDirectory(prefix="rm-run-") as directory:
+        done = subprocess.run(
+            [str(build_directory() / program), *map(str, arguments)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace",
+            timeout=limit, env={**os.environ, **sanitizer_environment(f"{directory}/report")},
+            **options,
+        )  # fmt: skip
+        for report in pathlib.Path(directory).iterdir():
+            raise AssertionError(report.read_text(errors="replace"))
+    return done

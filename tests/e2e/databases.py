@@ -71,13 +71,15 @@ class MariaDB(Process):
         except pymysql.MySQLError:
             return False
 
-    def sql(self, statement, *values, database="mail"):
-        """The rows."""
-        connection = pymysql.connect(
+    def connect(self, database="mail"):
+        return pymysql.connect(
             unix_socket=str(self.socket), user="root", database=database, charset="utf8mb4",
             connect_timeout=20, read_timeout=20, autocommit=True,
         )  # fmt: skip
-        with connection, connection.cursor() as cursor:
+
+    def sql(self, statement, *values, database="mail"):
+        """The rows."""
+        with self.connect(database) as connection, connection.cursor() as cursor:
             cursor.execute(statement, values or None)
             return cursor.fetchall()
 
@@ -115,10 +117,11 @@ class MariaDB(Process):
         )  # fmt: skip
         return [bytes(row[0]) if not isinstance(row[0], str) else row[0].encode() for row in rows]
 
-    def connections(self, user="checker"):
-        return len(
-            self.sql("SELECT id FROM information_schema.processlist WHERE user = %s", user)
-        )
+    def running(self, user="checker", containing=None):
+        """What this user's connections are at: one text for each, "" while it is idle."""
+        rows = self.sql("SELECT info FROM information_schema.processlist WHERE user = %s", user)
+        texts = [row[0] or "" for row in rows]
+        return [text for text in texts if containing is None or containing in text]
 
 
 class Memcached(Process):

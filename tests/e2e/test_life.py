@@ -1,6 +1,7 @@
 """How the daemon starts, stops and lives beside its like; what it logs; what it tells systemd."""
 
 import os
+import resource
 import signal
 import socket
 import stat
@@ -83,6 +84,32 @@ def test_an_inet_socket_works_too(world, known):
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         connection.sendall(b"\0\0\0\x0dO\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff")
         assert connection.recv(100)[4:5] == b"O"
+
+
+def test_few_file_descriptors_are_warned_about(world, known):
+    milter = world.milter(recipient_maps=known, wrapper=["prlimit", "--nofile=512:512"])
+    assert milter.log.find("warning: only 512 files")
+    assert milter.ask("alice@example.test").code == 250
+
+
+def test_more_sessions_than_select_can_count_are_all_answered(world, known):
+    """Descriptors above 1023: poll or select, whatever libmilter was built with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 3000:
+        pytest.skip(f"only {hard} files may be open")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000), hard))
+    milter = world.milter(recipient_maps=known, verbose=0)
+    sessions = [milter.session() for _ in range(1200)]
+    try:
+        for session in sessions:
+            session.mail()
+            assert session.rcpt("alice@example.test").code == 250
+        for session in reversed(sessions):
+            assert session.rcpt("ghost@example.test").code == 450
+    finally:
+        for session in sessions:
+            session.close()
+    wait_until(lambda: milter.stats()["sessions"] >= 1200, what="the sessions to be closed")
 
 
 # Signals

@@ -71,6 +71,22 @@ def test_a_mistyped_address_bounces_from_the_fallback_within_the_first_attempt(d
     assert bounce.find("To: author@writer.test") or bounce.find("author@writer.test")
 
 
+def test_of_two_recipients_the_valid_one_gets_it_once_and_the_mistyped_one_bounces(dance):
+    marks = {role: dance.mx[role].log.end() for role in dance.mx}
+    mark = dance.sender.log.end()
+    with SmtpClient(dance.sender.port("submission")) as session:
+        session.mail("author@writer.test")
+        for name in ("carol", "carole"):
+            assert session.rcpt(f"{name}@example.test").code == 250
+        queue_id = session.data().text.rpartition(" ")[2]
+    sent = dance.sender.log.wait(rf"{queue_id}: to=<carol@.*status=", mark)
+    bounced = dance.sender.log.wait(rf"{queue_id}: to=<carole@.*status=", mark)
+    assert "status=sent" in sent and dance.relay("primary") in sent
+    assert "status=bounced" in bounced and dance.relay("fallback") in bounced
+    dance.mx["primary"].log.wait("to=<carol@.*status=sent", marks["primary"])
+    assert not dance.mx["fallback"].log.find("to=<carol@", marks["fallback"])
+
+
 def test_while_the_primarys_lookups_fail_valid_mail_goes_through_the_fallback(dance):
     dance.directory.kill()
     try:
