@@ -10,7 +10,7 @@ enum { WATCH_AGAIN_MS = 3600 * 1000 };
  * and given up on the way. */
 static void leave_behind(struct mysql_pool *pool, struct mysql_worker *worker)
 {
-    unsigned host = worker->connecting_to;
+    unsigned host = worker->connecting_to, place = worker->place;
     struct mysql_job *job = worker->job;
     struct finding finding = {.answer = UNAVAILABLE};
     struct fault fault;
@@ -21,14 +21,15 @@ static void leave_behind(struct mysql_pool *pool, struct mysql_worker *worker)
     worker->job = NULL;
     pool->lost++;
     pool->workers[worker->place] = NULL;
-    if (job)
-        mysql_jobs_finish(&pool->jobs, job, &finding, finding.why.text);
-    if (pool->lost <= mysql_pool_lost_max(pool))
-        mysql_worker_start(pool, worker->place);
-    pthread_cond_broadcast(&pool->quiet);
+    /* The host rests before anybody hears of it: who asks again at once must not be let in. */
     pthread_mutex_unlock(&pool->lock);
     mysql_host_failed(pool, host, &fault);
     pthread_mutex_lock(&pool->lock);
+    if (job)
+        mysql_jobs_finish(&pool->jobs, job, &finding, finding.why.text);
+    if (pool->lost <= mysql_pool_lost_max(pool) && !pool->stopping && !pool->workers[place])
+        mysql_worker_start(pool, place);
+    pthread_cond_broadcast(&pool->quiet);
 }
 
 /* The first worker past its limit, or NULL; *next is when the next one will be. Lock held. */
