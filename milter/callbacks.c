@@ -71,7 +71,7 @@ static sfsistat give(SMFICTX *context, const struct reply *reply)
     /* CONTINUE and never ACCEPT: that would let every later recipient of the message by unseen. */
     if (reply->pass)
         return SMFIS_CONTINUE;
-    char text[2 * REPLY_LINE_MAX + 1];
+    char text[REPLY_ESCAPED_MAX + 1];
     reply_escape_for_libmilter(reply->text, text, sizeof text);
     if (smfi_setreply(context, (char *)reply->code, (char *)reply->enhanced, text) != MI_SUCCESS) {
         log_error("libmilter refused the reply \"%s %s %s\" - the recipient is deferred with its "

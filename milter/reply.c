@@ -89,6 +89,15 @@ void reply_render(const struct reply_setting *setting, const char *recipient, co
 void reply_escape_for_libmilter(const char *text, char *escaped, size_t size)
 {
     struct text out = text_on(escaped, size);
-    for (; *text; text++)
-        text_add(&out, *text == '%' ? "%%" : (char[]){*text, '\0'});
+    for (size_t left = strlen(text), step; left > 0; text += step, left -= step) {
+        bool percent = *text == '%';
+        step = text_utf8_sequence(text, left);
+        if (step == 0)
+            step = 1;
+        if (out.length + step + percent >= out.capacity)
+            return; /* half a character, or a lone '%', would be worse than a cut text */
+        if (percent)
+            text_add_char(&out, '%');
+        text_add_bytes(&out, text, step);
+    }
 }

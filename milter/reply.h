@@ -25,7 +25,9 @@ struct reply {
 void reply_render(const struct reply_setting *setting, const char *recipient, const char *domain,
                   enum role role, struct reply *reply);
 
-/* The text for smfi_setreply, which takes it for a format: every '%' doubled. */
+/* The text for smfi_setreply, which takes it for a format: every '%' doubled. libmilter refuses
+ * more than 980 bytes, so what is longer than REPLY_ESCAPED_MAX is cut, on a whole character. */
+enum { REPLY_ESCAPED_MAX = 960 };
 void reply_escape_for_libmilter(const char *text, char *escaped, size_t size);
 
 bool reply_is_5xx(const struct reply_setting *setting);

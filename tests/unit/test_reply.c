@@ -85,6 +85,19 @@ static void percent_signs_are_doubled_for_libmilter_only(void **state)
     assert_string_equal(escaped, "100%%s@x");
 }
 
+static void a_reply_full_of_percent_signs_still_fits_libmilter(void **state)
+{
+    (void)state;
+    char recipient[1025], escaped[REPLY_ESCAPED_MAX + 1];
+    memset(recipient, '%', 1024);
+    recipient[1024] = '\0';
+    struct reply reply = render("x$recipient", recipient);
+    reply_escape_for_libmilter(reply.text, escaped, sizeof escaped);
+    size_t length = strlen(escaped);
+    assert_in_range(length, REPLY_ESCAPED_MAX - 2, REPLY_ESCAPED_MAX);
+    assert_int_equal(length % 2, 1); /* "x", and whole pairs */
+}
+
 static void pass_has_no_text(void **state)
 {
     (void)state;
@@ -106,6 +119,7 @@ int main(void)
         cmocka_unit_test(utf8_stays_and_what_is_not_becomes_a_question_mark),
         cmocka_unit_test(a_long_recipient_is_cut_on_a_whole_character),
         cmocka_unit_test(percent_signs_are_doubled_for_libmilter_only),
+        cmocka_unit_test(a_reply_full_of_percent_signs_still_fits_libmilter),
         cmocka_unit_test(pass_has_no_text),
     };
     return cmocka_run_group_tests_name("reply", tests, NULL, NULL);
