@@ -217,9 +217,10 @@ static bool ask_memcache(struct lookup *lookup, struct outcome *outcome)
         now - outcome->verified < vouches_for_s(resolver->settings)) {
         lookup->stale = *outcome;
         trace_outcome(lookup, "memcached, kept as evidence", outcome);
-    } else if (result != MEMCACHE_FAILED) {
-        trace_add(lookup->trace, "memcached: no answer%s",
-                  result == MEMCACHE_HIT && !ours ? " (a value that is not this key's)" : "");
+    } else if (ours) {
+        trace_outcome(lookup, "memcached, not used", outcome);
+    } else if (result == MEMCACHE_HIT) {
+        trace_add(lookup->trace, "memcached: a value that is not this key's, not used");
     }
     *outcome = (struct outcome){0};
     return false;

@@ -295,7 +295,8 @@ static int run(struct command_line *line)
         log_error("%s - the daemon does not start", fault.text);
         return EXIT_CONFIG;
     }
-    struct app *app = app_create(&line->options, snapshot);
+    static struct app *app; /* as long as the process: libmilter's workers know it to the end */
+    app = app_create(&line->options, snapshot);
     if (!app)
         return EXIT_FAILURE;
     return serve(app, snapshot->settings, report);

@@ -158,6 +158,7 @@ static inline void own_server_start(struct own_server *server)
                     "--skip-networking",
                     "--innodb-buffer-pool-size=16M",
                     "--innodb-flush-log-at-trx-commit=0",
+                    "--innodb-use-native-aio=0",
                     "--performance-schema=OFF",
                     getuid() == 0 ? user : NULL,
                     NULL};
