@@ -43,8 +43,8 @@ enum tier {
 };
 
 /* Why an outcome must not turn into a 5xx although its row would say one. The resolver and the
- * callbacks set the first ones; the next (removal_grace, a missing sentinel, vanish_limit, hold, no
- * answer from the directory ever) take their place before INTERLOCK_COUNT. */
+ * callbacks set the first ones, the verdict finds old evidence, the guard knows the rest. The next
+ * (removal_grace, a missing sentinel, vanish_limit) take their place before INTERLOCK_COUNT. */
 enum interlock {
     INTERLOCK_NONE = 0,
     INTERLOCK_SHED,          /* lookup_slots were taken */
@@ -52,6 +52,9 @@ enum interlock {
     INTERLOCK_BAD_ACTION,    /* access_maps holds something that is no action */
     INTERLOCK_TWO_ADDRESSES, /* {rcpt_addr} and the RCPT argument name different mailboxes */
     INTERLOCK_OLD_EVIDENCE,  /* no directory query in this transaction says so */
+    INTERLOCK_HOLD,          /* rcptctl hold */
+    INTERLOCK_NO_ANSWER_YET, /* the directory has not answered since the start */
+    INTERLOCK_OUTAGE,        /* the directory has been out of reach for less than outage_patience */
     INTERLOCK_COUNT
 };
 

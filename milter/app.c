@@ -11,6 +11,7 @@
 struct app {
     const struct app_options *options; /* borrowed */
     int64_t started_ms;
+    struct guard *guard; /* set once */
     _Atomic unsigned verbosity;
 
     pthread_mutex_t lock;     /* a leaf; covers what follows, and the readers of every snapshot */
@@ -77,12 +78,18 @@ struct app *app_create(const struct app_options *options, struct snapshot *snaps
     if (!app)
         return NULL;
     app->options = options;
-    app->started_ms = app->loaded_ms = clock_mono_ms();
     atomic_store(&app->verbosity, options->verbosity);
+    use_log_settings(app, snapshot->settings);
+    app->guard = guard_open(snapshot->settings->state_directory);
+    if (!app->guard) {
+        free(app);
+        return NULL;
+    }
+    snapshot->guard = app->guard;
+    app->started_ms = app->loaded_ms = clock_mono_ms();
     pthread_mutex_init(&app->lock, NULL);
     clock_cond_init(&app->changed);
     app->current = snapshot;
-    use_log_settings(app, snapshot->settings);
     say_what_is_checked(snapshot);
     return app;
 }
@@ -134,6 +141,7 @@ static bool reload(struct app *app, struct fault *fault)
     struct snapshot *next = snapshot_open(app->options, false, fault);
     if (!next)
         return false;
+    next->guard = app->guard;
     const struct settings *before = app->current->settings; /* only this thread replaces it */
     const char *parameter = settings_restart_needed(before, next->settings);
     if (parameter)
@@ -216,6 +224,7 @@ bool app_stop(struct app *app)
     if (!last)
         return false;
     snapshot_close(last);
+    guard_close(app->guard);
     pthread_mutex_destroy(&app->lock);
     pthread_cond_destroy(&app->changed);
     return true;

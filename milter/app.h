@@ -15,6 +15,7 @@
 
 #include "config/settings.h"
 #include "db/resolver.h"
+#include "milter/guard.h"
 #include "shared/fault.h"
 
 struct app_options {
@@ -28,7 +29,8 @@ struct app_options {
 struct snapshot {
     struct settings *settings;
     struct resolver *resolver;
-    unsigned readers; /* the app's lock */
+    struct guard *guard; /* borrowed from the app; NULL in rcptctl */
+    unsigned readers;    /* the app's lock */
 };
 
 /* Reads the configuration and opens what it names; for a program without a milter too (rcptctl).

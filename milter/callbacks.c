@@ -102,7 +102,7 @@ static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
         log_dialogue(request);
 
     struct check_result result;
-    check_recipient(snapshot->settings, snapshot->resolver, request, NULL, trace, &result);
+    check_recipient(snapshot, request, NULL, trace, &result);
     if (trace)
         report_trace(request, trace);
     free(trace);

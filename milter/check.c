@@ -36,7 +36,7 @@ static void parse_recipient(const struct check_request *request, struct circumst
 
 /* What one check carries through its steps. */
 struct check {
-    struct resolver *resolver;
+    const struct snapshot *node;
     enum lookup_mode mode;
     struct deadline deadline;
     struct trace *trace;
@@ -52,26 +52,45 @@ static void judge(struct check *check)
     /* The role is looked up only where the verdict depends on it. */
     bool role_matters = standing == STANDING_ABSENT || standing == STANDING_UNAVAILABLE;
     if (role_matters && !check->role_is_set) {
-        check->circumstances.role =
-            resolver_role(check->resolver, result->address.domain, check->deadline, check->trace);
+        check->circumstances.role = resolver_role(check->node->resolver, result->address.domain,
+                                                  check->deadline, check->trace);
         check->role_is_set = true;
     }
+    check->circumstances.node_interlock =
+        guard_interlock(check->node->guard, standing == STANDING_UNAVAILABLE,
+                        check->node->settings->outage_patience_s);
     verdict_judge(&check->circumstances, &result->verdict);
+}
+
+/* Also where a stale answer vouched the directory had been asked, in vain; and an action that is
+ * none is an answer all the same. */
+static void tell_guard(struct guard *guard, const struct outcome *outcome)
+{
+    bool unavailable = outcome->standing == STANDING_UNAVAILABLE;
+    if (outcome->asked_now || outcome->interlock == INTERLOCK_BAD_ACTION)
+        guard_directory_answered(guard);
+    else if (outcome->tier == TIER_STALE || (unavailable && outcome->interlock != INTERLOCK_SHED))
+        guard_directory_failed(guard);
+}
+
+static void find(struct check *check, enum lookup_mode mode)
+{
+    struct check_result *result = check->result;
+    resolver_find(check->node->resolver, &result->address, mode, check->deadline, check->trace,
+                  &result->outcome);
+    if (mode != LOOKUP_DIRECTORY_DOWN)
+        tell_guard(check->node->guard, &result->outcome);
+    judge(check);
 }
 
 static void find_and_judge(struct check *check)
 {
-    struct check_result *result = check->result;
-    result->asked = true;
-    resolver_find(check->resolver, &result->address, check->mode, check->deadline, check->trace,
-                  &result->outcome);
-    judge(check);
-    if (check->mode != LOOKUP_CACHED || !verdict_wants_fresh_evidence(&result->verdict))
+    check->result->asked = true;
+    find(check, check->mode);
+    if (check->mode != LOOKUP_CACHED || !verdict_wants_fresh_evidence(&check->result->verdict))
         return;
     trace_add(check->trace, "a 5xx needs a directory query made now: asking past the caches");
-    resolver_find(check->resolver, &result->address, LOOKUP_ASK_NOW, check->deadline, check->trace,
-                  &result->outcome);
-    judge(check);
+    find(check, LOOKUP_ASK_NOW);
 }
 
 static void trace_verdict(const struct check_result *result, struct trace *trace)
@@ -97,14 +116,15 @@ static void say(struct check *check)
     trace_verdict(result, check->trace);
 }
 
-void check_recipient(const struct settings *settings, struct resolver *resolver,
-                     const struct check_request *request, const struct check_manner *manner,
-                     struct trace *trace, struct check_result *result)
+void check_recipient(const struct snapshot *node, const struct check_request *request,
+                     const struct check_manner *manner, struct trace *trace,
+                     struct check_result *result)
 {
+    const struct settings *settings = node->settings;
     static const struct check_manner as_for_a_client = {LOOKUP_CACHED, false, ROLE_PRIMARY};
     if (!manner)
         manner = &as_for_a_client;
-    struct check check = {.resolver = resolver,
+    struct check check = {.node = node,
                           .mode = manner->mode,
                           .deadline = deadline_in_ms(settings->lookup_deadline_ms),
                           .trace = trace,

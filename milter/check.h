@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "db/resolver.h"
+#include "milter/app.h"
 #include "milter/reply.h"
 #include "milter/verdict.h"
 #include "shared/address.h"
@@ -43,8 +44,8 @@ struct check_manner {
 
 /* `manner` NULL: as for a client. With LOOKUP_CACHED an answer that would bounce on old evidence is
  * asked for again past the caches. */
-void check_recipient(const struct settings *settings, struct resolver *resolver,
-                     const struct check_request *request, const struct check_manner *manner,
-                     struct trace *trace, struct check_result *result);
+void check_recipient(const struct snapshot *node, const struct check_request *request,
+                     const struct check_manner *manner, struct trace *trace,
+                     struct check_result *result);
 
 #endif

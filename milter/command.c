@@ -4,11 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/duration.h"
 #include "db/mysql_pool.h"
 #include "milter/command_lookup.h"
 #include "milter/version.h"
 #include "shared/counters.h"
 #include "shared/text.h"
+
+enum { HOLD_DEFAULT_MS = 3600 * 1000 };
 
 static int usage(struct command_context *context, const char *name)
 {
@@ -21,6 +24,28 @@ static int usage(struct command_context *context, const char *name)
 static void print_line(void *context, const char *text)
 {
     fprintf(context, "%s\n", text);
+}
+
+/* Would this node bounce now, and if not, why? */
+static void print_bounces(struct command_context *context)
+{
+    const struct settings *settings = context->snapshot->settings;
+    struct guard_state state;
+    char time[DURATION_TEXT_MAX];
+    guard_describe(context->snapshot->guard, &state);
+    fprintf(context->out, "bounces: ");
+    if (state.held_s > 0) {
+        duration_print(state.held_s * 1000, time, sizeof time);
+        fprintf(context->out, "no, rcptctl hold is in force for another %s\n", time);
+    } else if (settings->role == ROLE_PRIMARY && *settings->role_maps == '\0') {
+        fprintf(context->out, "no, a primary bounces nobody who is merely unknown\n");
+    } else if (!state.answered) {
+        fprintf(context->out, "only who is proven absent, the directory has not answered yet\n");
+    } else if (state.outage_s >= 0 && state.outage_s < settings->outage_patience_s) {
+        fprintf(context->out, "no, the directory is out of reach, for less than outage_patience\n");
+    } else {
+        fprintf(context->out, "yes\n");
+    }
 }
 
 static int run_status(struct command_context *context, int argc, char **argv)
@@ -37,6 +62,7 @@ static int run_status(struct command_context *context, int argc, char **argv)
             *settings->role_maps ? ", role_maps may say otherwise for a domain" : "");
     fprintf(context->out, "recipients: %s\n",
             checks ? "checked" : "NOT CHECKED, recipient_maps is empty: every one passes");
+    print_bounces(context);
     mysql_pool_report(print_line, context->out);
     resolver_report(context->snapshot->resolver, print_line, context->out);
     return 0;
@@ -115,6 +141,34 @@ static int run_reload(struct command_context *context, int argc, char **argv)
     return 0;
 }
 
+/* For how long: at least a second, so that nobody types 0 and believes. */
+static int run_hold(struct command_context *context, int argc, char **argv)
+{
+    struct fault fault = {{0}};
+    int64_t ms = HOLD_DEFAULT_MS;
+    char text[DURATION_TEXT_MAX];
+    if (argc > 2 || (argc == 2 && (!duration_parse(argv[1], &ms) || ms < 1000)))
+        return usage(context, argv[0]);
+    duration_print(ms, text, sizeof text);
+    bool remembered = guard_hold(context->snapshot->guard, ms / 1000, &fault);
+    fprintf(context->out, "nobody is bounced for %s, until then or rcptctl release\n", text);
+    if (!remembered)
+        fprintf(context->out, "%s\n", fault.text);
+    return remembered ? 0 : EXIT_UNAVAILABLE;
+}
+
+static int run_release(struct command_context *context, int argc, char **argv)
+{
+    struct fault fault = {{0}};
+    if (argc != 1)
+        return usage(context, argv[0]);
+    bool remembered = guard_release(context->snapshot->guard, &fault);
+    fprintf(context->out, "the hold is over\n");
+    if (!remembered)
+        fprintf(context->out, "%s\n", fault.text);
+    return remembered ? 0 : EXIT_UNAVAILABLE;
+}
+
 static const struct command rows[] = {
     {"lookup", "ADDRESS... [--explain] [--no-cache]",
      "is the recipient known, on what evidence, and what would we say?", true, true,
@@ -122,6 +176,9 @@ static const struct command rows[] = {
     {"status", "", "how the daemon and its servers are", false, true, run_status},
     {"stats", "[--json | --reset]", "the counters", false, false, run_stats},
     {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", false, true, run_flush},
+    {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known", false, true,
+     run_hold},
+    {"release", "", "end a hold", false, true, run_release},
     {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too", false, false,
      run_verbose},
     {"reload", "", "read the configuration again", false, false, run_reload},

@@ -17,8 +17,7 @@ static void check_as(struct command_context *context, const char *address, enum 
 {
     struct check_request request = {.argument = address};
     struct check_manner manner = {.mode = mode, .role_is_set = role, .role = role ? *role : 0};
-    check_recipient(context->snapshot->settings, context->snapshot->resolver, &request, &manner,
-                    trace, result);
+    check_recipient(context->snapshot, &request, &manner, trace, result);
 }
 
 static void print_field(FILE *out, const char *name, const char *value)

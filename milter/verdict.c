@@ -135,6 +135,9 @@ static const struct {
     [INTERLOCK_BAD_ACTION] = {"bad action", COUNT_interlock_bad_action},
     [INTERLOCK_TWO_ADDRESSES] = {"two addresses", COUNT_interlock_two_addresses},
     [INTERLOCK_OLD_EVIDENCE] = {"old evidence", COUNT_interlock_old_evidence},
+    [INTERLOCK_HOLD] = {"hold", COUNT_interlock_hold},
+    [INTERLOCK_NO_ANSWER_YET] = {"no answer yet", COUNT_interlock_no_answer_yet},
+    [INTERLOCK_OUTAGE] = {"outage", COUNT_interlock_outage},
 };
 
 const char *interlock_name(enum interlock interlock)
@@ -161,6 +164,8 @@ static enum interlock interlock_engaged(const struct circumstances *c)
         return INTERLOCK_NONE;
     if (c->outcome->interlock != INTERLOCK_NONE)
         return c->outcome->interlock;
+    if (c->node_interlock != INTERLOCK_NONE)
+        return c->node_interlock;
     if (c->outcome->standing != STANDING_UNAVAILABLE && !c->outcome->asked_now)
         return INTERLOCK_OLD_EVIDENCE;
     return INTERLOCK_NONE;

@@ -24,6 +24,7 @@ struct circumstances {
     bool malformed;                /* cannot be parsed */
     enum role role;                /* for this domain */
     const struct outcome *outcome; /* NULL where nobody was asked */
+    enum interlock node_interlock; /* what the guard says (milter/guard.h) */
 };
 
 struct verdict {

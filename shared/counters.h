@@ -30,6 +30,9 @@
     X(interlock_shed, "5xx held back: the lookup was shed")                                        \
     X(interlock_late, "5xx held back: the lookup was late")                                        \
     X(interlock_old_evidence, "5xx held back: no directory query in this transaction")             \
+    X(interlock_hold, "5xx held back: rcptctl hold")                                               \
+    X(interlock_no_answer_yet, "5xx held back: no answer from the directory since the start")      \
+    X(interlock_outage, "5xx held back: the outage is shorter than outage_patience")               \
     X(interlock_bad_action, "5xx held back: access_maps holds something that is no action")        \
     X(interlock_two_addresses, "5xx held back: {rcpt_addr} and the RCPT argument differ")          \
     X(process_cache_hits, "answers from the process cache")                                        \

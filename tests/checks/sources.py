@@ -14,12 +14,13 @@ def c_files(root):
 
 def project_files(root):
     """What belongs to the project: git's list, or every file where there is no git."""
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-                            cwd=root, capture_output=True, text=True, check=False)
-    if listed.returncode == 0:
+    try:
+        listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+                                cwd=root, capture_output=True, text=True, check=True)
         paths = [root / name for name in listed.stdout.splitlines()]
-    else:
-        paths = root.rglob("*")
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        paths = [path for path in root.rglob("*")
+                 if not {"build", ".git"} & set(path.relative_to(root).parts)]
     return sorted(path for path in paths if path.is_file())
 
 

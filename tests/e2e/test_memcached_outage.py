@@ -172,6 +172,7 @@ def test_failures_are_never_cached(world, memcached, own_directory):
         role="fallback", recipient_maps=mysql_table(world, own_directory, query),
         memcache_servers=f"unix:{memcached.socket}", process_cache_ttl="10m",
     )  # fmt: skip
+    assert milter.ask("bob@example.test").code == 250, "the directory has answered once"
     own_directory.kill()
     assert milter.ask("alice@example.test").codes == (550, "5.4.3")
     assert not [key for key in memcached.keys() if b" A " in memcached.get(key)]

@@ -11,8 +11,7 @@
 #include "milter/check.h"
 #include "shared/digest.h"
 
-static struct settings *settings;
-static struct resolver *resolver;
+static struct snapshot node;
 
 static void node_is(const char *const *overrides)
 {
@@ -20,9 +19,9 @@ static void node_is(const char *const *overrides)
     size_t count = 0;
     while (overrides[count])
         count++;
-    settings = settings_load(NULL, overrides, count, &fault);
+    node.settings = settings_load(NULL, overrides, count, &fault);
     assert_string_equal(fault.text, "");
-    resolver = resolver_open(settings, false, &fault);
+    node.resolver = resolver_open(node.settings, false, &fault);
     assert_string_equal(fault.text, "");
 }
 
@@ -33,10 +32,10 @@ static void node_is(const char *const *overrides)
 static int tear_down(void **state)
 {
     (void)state;
-    resolver_close(resolver);
-    settings_free(settings);
-    resolver = NULL;
-    settings = NULL;
+    resolver_close(node.resolver);
+    settings_free(node.settings);
+    guard_close(node.guard);
+    node = (struct snapshot){0};
     return 0;
 }
 
@@ -45,7 +44,7 @@ static struct check_result check(const char *argument, const char *resolved)
     struct check_request request = {
         .argument = argument, .resolved = resolved, .client_address = "192.0.2.1"};
     struct check_result result;
-    check_recipient(settings, resolver, &request, NULL, NULL, &result);
+    check_recipient(&node, &request, NULL, NULL, &result);
     return result;
 }
 
@@ -148,13 +147,13 @@ static void exempt_clients_are_not_checked(void **state)
         .argument = "<bob@example.com>", .client_address = "192.0.2.1", .authenticated = true};
     struct check_result result;
     NODE("role=fallback", "exempt_networks=198.51.100.0/24");
-    check_recipient(settings, resolver, &request, NULL, NULL, &result);
+    check_recipient(&node, &request, NULL, NULL, &result);
     assert_string_equal(result.verdict.row->name, "exempt");
     request.authenticated = false;
-    check_recipient(settings, resolver, &request, NULL, NULL, &result);
+    check_recipient(&node, &request, NULL, NULL, &result);
     assert_string_equal(result.reply.code, "550");
     request.client_address = "198.51.100.9";
-    check_recipient(settings, resolver, &request, NULL, NULL, &result);
+    check_recipient(&node, &request, NULL, NULL, &result);
     assert_string_equal(result.verdict.row->name, "exempt");
 }
 
@@ -164,7 +163,7 @@ static void authentication_can_be_made_to_count_for_nothing(void **state)
     struct check_request request = {.argument = "<bob@example.com>", .authenticated = true};
     struct check_result result;
     NODE("role=primary", "exempt_authenticated=no");
-    check_recipient(settings, resolver, &request, NULL, NULL, &result);
+    check_recipient(&node, &request, NULL, NULL, &result);
     assert_string_equal(result.reply.code, "450");
 }
 
@@ -203,7 +202,7 @@ static void a_trace_tells_the_whole_way(void **state)
     struct check_result result;
     struct trace *trace = malloc(sizeof *trace);
     trace_start(trace);
-    check_recipient(settings, resolver, &request, NULL, trace, &result);
+    check_recipient(&node, &request, NULL, trace, &result);
     assert_non_null(strstr(trace->bytes, "bob+x@example.com"));
     assert_non_null(strstr(trace->bytes, "process cache: no answer"));
     assert_non_null(strstr(trace->bytes, "@example.com"));

@@ -1,0 +1,176 @@
+#include "milter/guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shared/clock.h"
+#include "shared/log.h"
+#include "shared/text.h"
+
+enum {
+    UNREADABLE_HOLD_S = 3600, /* somebody wanted no bounces, and nobody can say until when */
+    HOLD_FILE_MAX = 32        /* bytes */
+};
+
+struct guard {
+    char path[PATH_MAX]; /* set once: of the hold */
+    pthread_mutex_t lock;
+    int64_t held_until; /* lock: wall clock, seconds; 0: no hold */
+    bool answered;      /* lock */
+    bool failed_before; /* lock: a lookup failed before the first answer */
+    int64_t down_since; /* lock: monotonic ms of the first failure after an answer; 0: answering */
+};
+
+/* ---- the hold on disk ---- */
+
+/* The file holds one number: the wall clock when the hold ends. */
+static void read_hold(struct guard *guard)
+{
+    char text[HOLD_FILE_MAX] = "";
+    uint64_t until;
+    int fd = open(guard->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT)
+        return;
+    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[strcspn(text, "\n")] = '\0';
+    if (got > 0 && text_to_number(text, INT64_MAX, &until)) {
+        guard->held_until = (int64_t)until;
+        return;
+    }
+    guard->held_until = clock_wall_s() + UNREADABLE_HOLD_S;
+    log_error("%s cannot be read: %s - nobody is bounced for an hour, or until rcptctl release",
+              guard->path, got < 0 ? strerror(errno) : "it is no time");
+}
+
+static bool write_file(const char *path, int64_t until)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return false;
+    bool written = dprintf(fd, "%" PRId64 "\n", until) > 0 && fsync(fd) == 0;
+    return close(fd) == 0 && written;
+}
+
+/* A file is replaced whole or not at all. */
+static bool write_hold(const struct guard *guard, int64_t until, struct fault *fault)
+{
+    char aside[PATH_MAX + 8];
+    snprintf(aside, sizeof aside, "%s.new", guard->path);
+    bool written = until == 0 ? unlink(guard->path) == 0 || errno == ENOENT
+                              : write_file(aside, until) && rename(aside, guard->path) == 0;
+    if (!written)
+        fault_set(fault, "%s cannot be written: %s - a restart will not know of this", guard->path,
+                  strerror(errno));
+    return written;
+}
+
+struct guard *guard_open(const char *directory)
+{
+    struct guard *guard = calloc(1, sizeof *guard);
+    if (!guard)
+        return NULL;
+    snprintf(guard->path, sizeof guard->path, "%s/hold", directory);
+    pthread_mutex_init(&guard->lock, NULL);
+    read_hold(guard);
+    int64_t left = guard->held_until - clock_wall_s();
+    if (left > 0)
+        log_warning("rcptctl hold is in force for another %" PRId64 " s: nobody is bounced", left);
+    return guard;
+}
+
+void guard_close(struct guard *guard)
+{
+    if (!guard)
+        return;
+    pthread_mutex_destroy(&guard->lock);
+    free(guard);
+}
+
+static bool set_hold(struct guard *guard, int64_t until, struct fault *fault)
+{
+    pthread_mutex_lock(&guard->lock);
+    guard->held_until = until;
+    pthread_mutex_unlock(&guard->lock);
+    return write_hold(guard, until, fault);
+}
+
+bool guard_hold(struct guard *guard, int64_t seconds, struct fault *fault)
+{
+    log_warning("rcptctl hold: nobody is bounced for %" PRId64 " s", seconds);
+    return set_hold(guard, clock_wall_s() + seconds, fault);
+}
+
+bool guard_release(struct guard *guard, struct fault *fault)
+{
+    log_info("rcptctl release: the hold is over");
+    return set_hold(guard, 0, fault);
+}
+
+/* ---- the directory ---- */
+
+void guard_directory_answered(struct guard *guard)
+{
+    if (!guard)
+        return;
+    pthread_mutex_lock(&guard->lock);
+    bool first = !guard->answered && guard->failed_before;
+    guard->answered = true;
+    guard->down_since = 0;
+    pthread_mutex_unlock(&guard->lock);
+    if (first)
+        log_info("the directory has answered for the first time since the start");
+}
+
+void guard_directory_failed(struct guard *guard)
+{
+    if (!guard)
+        return;
+    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&guard->lock);
+    bool never = !guard->answered && !guard->failed_before;
+    guard->failed_before |= !guard->answered;
+    if (guard->down_since == 0)
+        guard->down_since = now;
+    pthread_mutex_unlock(&guard->lock);
+    if (never)
+        log_warning("the directory has not answered since the start: nobody is bounced for that");
+}
+
+/* ---- the question ---- */
+
+enum interlock guard_interlock(struct guard *guard, bool unavailable, int64_t outage_patience_s)
+{
+    enum interlock interlock = INTERLOCK_NONE;
+    if (!guard)
+        return interlock;
+    int64_t now = clock_mono_ms(), wall = clock_wall_s();
+    pthread_mutex_lock(&guard->lock);
+    if (guard->held_until > wall)
+        interlock = INTERLOCK_HOLD;
+    else if (unavailable && !guard->answered)
+        interlock = INTERLOCK_NO_ANSWER_YET;
+    else if (unavailable && guard->down_since != 0 &&
+             now - guard->down_since < outage_patience_s * 1000)
+        interlock = INTERLOCK_OUTAGE;
+    pthread_mutex_unlock(&guard->lock);
+    return interlock;
+}
+
+void guard_describe(struct guard *guard, struct guard_state *state)
+{
+    int64_t now = clock_mono_ms(), wall = clock_wall_s();
+    pthread_mutex_lock(&guard->lock);
+    state->held_s = guard->held_until > wall ? guard->held_until - wall : 0;
+    state->answered = guard->answered;
+    state->outage_s = guard->down_since ? (now - guard->down_since) / 1000 : -1;
+    pthread_mutex_unlock(&guard->lock);
+}
