@@ -6,6 +6,7 @@
 #   make install    programs, manual pages, a sample configuration, the systemd unit
 #   make deps       install what the above need (apt or dnf; FOR=build for `make` alone)
 #   make unit       the unit tests' programs only
+#   make fuzz       fuzz every parser, each for FUZZ_SECONDS=60 (clang)
 #   make clean      remove build/
 #
 #   SANITIZE=address,undefined or SANITIZE=thread   an instrumented build, beside the plain one
@@ -16,6 +17,7 @@
 PREFIX   ?= /usr/local
 SANITIZE ?=
 FOR      ?= check
+FUZZ_SECONDS ?= 60
 
 # build/plain, build/clang, build/thread, build/address,undefined, build/thread-clang, ...
 empty    :=
@@ -43,8 +45,9 @@ objects   = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(PROGRAMS),$(wildcard $(1)
 FOLDERS  := milter db config shared
 LAYERS   := $(FOLDERS:%=$(BUILD)/%.a)
 UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all unit check demo deps install clean
+.PHONY: all unit fuzz fuzzers check demo deps install clean
 # Objects are kept, also those that only a pattern rule names.
 .SECONDARY:
 
@@ -79,6 +82,18 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(LAYERS)
 	$(LINK) -o $@ $^ $(OUR_LDLIBS) $(LDLIBS) -lcmocka
 
 unit: $(UNITS)
+
+# Of milter/ only what has no thread and no socket: the rest need not be built a fifth time.
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/milter/reply.o $(LAYERS:$(BUILD)/milter.a=)
+	$(LINK) -fsanitize=fuzzer -o $@ $^ $(OUR_LDLIBS) $(LDLIBS)
+
+fuzzers: $(FUZZERS)
+
+# libFuzzer comes with clang. It has a build of its own, whatever this one is.
+fuzz:
+	@$(MAKE) --no-print-directory --silent fuzzers CC=clang BUILD=build/fuzz \
+	    SANITIZE=fuzzer-no-link,address,undefined
+	@tests/fuzz/run $(FUZZ_SECONDS)
 
 check:
 	@packaging/install-deps --if-missing check

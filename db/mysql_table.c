@@ -1,10 +1,13 @@
 #include "db/mysql_table.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "config/conf.h"
 #include "shared/log.h"
@@ -312,34 +315,59 @@ static bool add_domain(struct mysql_table *table, const char *word, size_t lengt
     return true;
 }
 
+/* As conf_read does: what is no plain file could have no end, or hold the reader for ever. */
+static FILE *open_plain(const char *path, struct fault *fault)
+{
+    struct stat status;
+    FILE *file = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0 && fstat(fd, &status) == 0 && !S_ISREG(status.st_mode))
+        fault_set(fault, "%s: is not a plain file", path);
+    else if (fd < 0 || !(file = fdopen(fd, "r")))
+        fault_set(fault, "%s: %m", path);
+    if (fd >= 0 && !file)
+        close(fd);
+    return file;
+}
+
+static bool add_domains_of_line(struct mysql_table *table, const char *path, const char *line,
+                                struct fault *fault)
+{
+    const char *at = line;
+    if (line[strspn(line, " \t\r\n")] == '#')
+        return true;
+    while (*(at += strspn(at, WORD_SEPARATORS))) {
+        size_t length = strcspn(at, WORD_SEPARATORS);
+        if (memchr(at, '/', length) || memchr(at, ':', length)) {
+            fault_set(fault, "%s: `%.*s' is no domain name", path, (int)length, at);
+            return false;
+        }
+        if (!add_domain(table, at, length, fault))
+            return false;
+        at += length;
+    }
+    return true;
+}
+
 /* A file of patterns, as in match_list(3): the same words, over lines; `#` begins a comment line.
- * A file that names further files is more than anybody was seen to need, and is refused. */
+ * A file that names further files is more than anybody was seen to need, and is refused; so is one
+ * with a NUL, since a domain that got lost behind it would have no recipients any more. */
 static bool add_domains_of_file(struct mysql_table *table, const char *path, struct fault *fault)
 {
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        fault_set(fault, "%s: %m", path);
+    FILE *file = open_plain(path, fault);
+    if (!file)
         return false;
-    }
     char *line = NULL;
     size_t size = 0;
+    ssize_t length;
     bool good = true;
-    while (good && getline(&line, &size, file) >= 0) {
-        const char *at = line;
-        if (line[strspn(line, " \t\r\n")] == '#')
-            continue;
-        while (good && *(at += strspn(at, WORD_SEPARATORS))) {
-            size_t length = strcspn(at, WORD_SEPARATORS);
-            if (memchr(at, '/', length) || memchr(at, ':', length)) {
-                fault_set(fault, "%s: `%.*s' is no domain name", path, (int)length, at);
-                good = false;
-            } else {
-                good = add_domain(table, at, length, fault);
-            }
-            at += length;
-        }
+    while (good && (length = getline(&line, &size, file)) >= 0) {
+        good = strlen(line) == (size_t)length;
+        if (!good)
+            fault_set(fault, "%s: holds a NUL byte; is this a text file?", path);
+        good = good && add_domains_of_line(table, path, line, fault);
     }
-    if (good && ferror(file)) {
+    if (good && !feof(file)) {
         fault_set(fault, "%s: %m", path);
         good = false;
     }
@@ -353,8 +381,12 @@ static bool add_domain_word(struct mysql_table *table, const char *word, size_t 
 {
     if (word[0] == '/') {
         char path[PATH_MAX];
-        snprintf(path, sizeof path, "%.*s", (int)length, word);
-        return add_domains_of_file(table, path, fault);
+        if (length < sizeof path) {
+            snprintf(path, sizeof path, "%.*s", (int)length, word);
+            return add_domains_of_file(table, path, fault);
+        }
+        fault_set(fault, "the name of a file is too long");
+        return false;
     }
     if (memchr(word, ':', length) || memchr(word, '/', length)) {
         fault_set(fault,

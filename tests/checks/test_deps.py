@@ -34,7 +34,8 @@ def check_table(tmp_path, table, group):
 
 @pytest.mark.parametrize("probe", [
     "command:no-such-command", "pkgconfig:no-such-library", "pkgconfig:no-such|nor-this",
-    "header:no/such.h", "library:libno-such.so", "python:no_such_module",
+    "header:no/such.h", "library:libno-such.so", "clangs:no-such-sanitizer",
+    "python:no_such_module",
 ])
 def test_what_is_missing_is_named_with_the_way_out(tmp_path, probe):
     status, said = check_table(tmp_path, f"build {probe} x y\n", "build")
@@ -45,7 +46,7 @@ def test_what_is_missing_is_named_with_the_way_out(tmp_path, probe):
 
 @pytest.mark.parametrize("probe", [
     "command:sh", "pkgconfig:libsodium", "pkgconfig:no-such|libsodium", "header:stdio.h",
-    "library:libc.so", "python:os",
+    "library:libc.so", "clangs:fuzzer,address", "python:os",
 ])
 def test_what_is_there_is_found(tmp_path, probe):
     assert check_table(tmp_path, f"build {probe} x y\n", "build") == (0, "")

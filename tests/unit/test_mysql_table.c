@@ -1,10 +1,12 @@
 #include <dirent.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sys/stat.h>
 
 #include "db/mysql_table.h"
 #include "shared/address.h"
@@ -258,6 +260,28 @@ static void domain_restricts_the_table(void **state)
     assert_expands("query = %s\ndomain =\n", "a@b", "a@b");
 }
 
+/* A domain that gets lost would have no recipients any more. */
+static void a_file_of_domains_is_read_whole_or_refused(void **state)
+{
+    (void)state;
+    static const char with_nul[] = "one.example\ntwo.example\0three.example\nfour.example\n";
+    char path[256], settings[PATH_MAX + 512], fifo[256];
+    FILE *file = fopen(scratch_path(path, "nul"), "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(with_nul, 1, sizeof with_nul - 1, file), sizeof with_nul - 1);
+    assert_int_equal(fclose(file), 0);
+    snprintf(settings, sizeof settings, LOGIN "query = SELECT 1\ndomain = %s\n", path);
+    assert_refused(settings, "holds a NUL byte");
+
+    assert_int_equal(mkfifo(scratch_path(fifo, "fifo"), 0600), 0);
+    snprintf(settings, sizeof settings, LOGIN "query = SELECT 1\ndomain = %s\n", fifo);
+    assert_refused(settings, "fifo: is not a plain file");
+    assert_refused(LOGIN "query = SELECT 1\ndomain = /dev/zero\n", "is not a plain file");
+
+    snprintf(settings, sizeof settings, LOGIN "query = SELECT 1\ndomain = /%0*d\n", PATH_MAX, 0);
+    assert_refused(settings, "the name of a file is too long");
+}
+
 static void a_statement_that_does_not_fit_is_not_cut(void **state)
 {
     (void)state;
@@ -426,6 +450,7 @@ int main(void)
         cmocka_unit_test(keys_without_the_parts_asked_for_are_not_asked_about),
         cmocka_unit_test(the_legacy_form_builds_the_query),
         cmocka_unit_test(domain_restricts_the_table),
+        cmocka_unit_test(a_file_of_domains_is_read_whole_or_refused),
         cmocka_unit_test(a_statement_that_does_not_fit_is_not_cut),
         cmocka_unit_test(results_are_formatted_as_in_postfix),
         cmocka_unit_test(several_results_are_joined_with_commas_and_cut_to_fit),
