@@ -118,6 +118,7 @@ install: all
 	    install -D -m 644 config/rcpt-milter.conf $(DESTDIR)/etc/rcpt-milter/rcpt-milter.conf
 	install -D -m 644 config/rcpt-milter.conf $(SHARE)/rcpt-milter/rcpt-milter.conf
 	install -D -m 644 db/schema.sql $(SHARE)/rcpt-milter/schema.sql
+	install -D -m 644 -t $(SHARE)/rcpt-milter/examples config/examples/*.cf
 	install -D -m 644 README.md $(SHARE)/doc/rcpt-milter/README.md
 	for page in packaging/man/*.[58]; do \
 	    install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done

@@ -56,9 +56,10 @@ static void judge(struct check *check)
                                                   check->deadline, check->trace);
         check->role_is_set = true;
     }
-    check->circumstances.node_interlock =
-        guard_interlock(check->node->guard, standing == STANDING_UNAVAILABLE,
-                        check->node->settings->outage_patience_s);
+    if (standing != STANDING_KNOWN)
+        check->circumstances.node_interlock =
+            guard_interlock(check->node->guard, standing == STANDING_UNAVAILABLE,
+                            check->node->settings->outage_patience_s);
     verdict_judge(&check->circumstances, &result->verdict);
 }
 

@@ -104,7 +104,7 @@ static void wake_main(void)
     (void)ignored;
 }
 
-/* First thing in main: threads inherit the mask. */
+/* Before any thread is started: they inherit the mask. */
 static bool signals_open(void)
 {
     sigset_t ours;
