@@ -222,7 +222,6 @@ static bool ask_memcache(struct lookup *lookup, struct outcome *outcome)
     } else if (result == MEMCACHE_HIT) {
         trace_add(lookup->trace, "memcached: a value that is not this key's, not used");
     }
-    *outcome = (struct outcome){0};
     return false;
 }
 
@@ -259,7 +258,7 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
         store_in_process_cache(&lookup, outcome);
         return;
     }
-    *outcome = (struct outcome){0};
+    *outcome = (struct outcome){0}; /* a cache may have left an answer that is not fresh */
     if (mode == LOOKUP_DIRECTORY_DOWN)
         fault_set(&outcome->why, "the directory is taken to be down");
     else

@@ -13,20 +13,15 @@ bool reply_is_5xx(const struct reply_setting *setting)
  * textstring is HT and 32 to 126; RFC 6531 3.7.4 adds UTF-8). Whole or not at all. */
 static void add_safely(struct text *out, const char *bytes)
 {
-    for (size_t left = strlen(bytes); left > 0 && !out->overflow;) {
-        size_t size = text_utf8_sequence(bytes, left);
-        unsigned char first = (unsigned char)bytes[0];
-        bool control = size == 0 || first < 0x20 || first == 0x7f ||
-                       (size == 2 && first == 0xc2 && (unsigned char)bytes[1] < 0xa0);
-        size_t step = size ? size : 1;
-        if (out->length + (control ? 1 : step) >= out->capacity)
+    size_t size;
+    for (size_t left = strlen(bytes); left > 0 && !out->overflow; bytes += size, left -= size) {
+        bool printable = text_is_printable(bytes, left, &size);
+        if (out->length + (printable ? size : 1) >= out->capacity)
             out->overflow = true;
-        else if (control)
-            text_add_char(out, '?');
+        else if (printable)
+            text_add_bytes(out, bytes, size);
         else
-            text_add_bytes(out, bytes, step);
-        bytes += step;
-        left -= step;
+            text_add_char(out, '?');
     }
 }
 

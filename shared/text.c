@@ -98,20 +98,22 @@ static void add_escaped(struct text *text, const char *bytes, size_t length)
     add_whole(text, escaped.bytes, escaped.length);
 }
 
+bool text_is_printable(const char *bytes, size_t length, size_t *size)
+{
+    unsigned char c = (unsigned char)bytes[0];
+    size_t sequence = text_utf8_sequence(bytes, length);
+    bool c1_control = sequence == 2 && c == 0xc2 && (unsigned char)bytes[1] < 0xa0;
+    *size = sequence > 0 ? sequence : 1;
+    return sequence > 0 && c >= 0x20 && c != 0x7f && !c1_control;
+}
+
 void text_add_printable(struct text *text, const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length && !text->overflow;) {
-        unsigned char c = (unsigned char)bytes[i];
-        size_t size = text_utf8_sequence(bytes + i, length - i);
-        bool c1_control = size == 2 && c == 0xc2 && (unsigned char)bytes[i + 1] < 0xa0;
-        bool as_it_is = size > 0 && c >= 0x20 && c != 0x7f && !c1_control;
-        if (size == 0)
-            size = 1;
-        if (as_it_is)
+    for (size_t i = 0, size; i < length && !text->overflow; i += size) {
+        if (text_is_printable(bytes + i, length - i, &size))
             add_whole(text, bytes + i, size);
         else /* of a C1 control both bytes: one alone would be no UTF-8 */
             add_escaped(text, bytes + i, size);
-        i += size;
     }
 }
 

@@ -37,6 +37,10 @@ bool text_is_utf8(const char *bytes, size_t length);
 /* The length of the well-formed UTF-8 sequence at bytes, 1 to 4; 0 where there is none. */
 size_t text_utf8_sequence(const char *bytes, size_t length);
 
+/* The same, with no control character among them: bytes below 0x20, 0x7f and U+0080 to U+009F.
+ * *size is the length of what stands there, printable or not; a byte that is no UTF-8 counts 1. */
+bool text_is_printable(const char *bytes, size_t length, size_t *size);
+
 /* ASCII only, in place, whatever the locale. */
 void text_lower_ascii(char *string);
 
