@@ -126,6 +126,7 @@ const char *tier_name(enum tier tier)
         [TIER_MEMCACHE] = "memcached",
         [TIER_DIRECTORY] = "directory",
         [TIER_STALE] = "memcached-stale",
+        [TIER_KNOWN_GOOD] = "known-good",
     };
     return tier < sizeof names / sizeof names[0] ? names[tier] : names[0];
 }

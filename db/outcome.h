@@ -39,22 +39,26 @@ enum tier {
     TIER_PROCESS_CACHE,
     TIER_MEMCACHE,
     TIER_DIRECTORY,
-    TIER_STALE, /* a memcached answer past positive_ttl */
+    TIER_STALE,      /* a memcached answer past positive_ttl */
+    TIER_KNOWN_GOOD, /* the directory once confirmed it to this host */
 };
 
 /* Why an outcome must not turn into a 5xx although its row would say one. The resolver and the
- * callbacks set the first ones, the verdict finds old evidence, the guard knows the rest. The next
- * (removal_grace, a missing sentinel, vanish_limit) take their place before INTERLOCK_COUNT. */
+ * callbacks set the first ones, the verdict finds old evidence, the guard knows the rest. */
 enum interlock {
     INTERLOCK_NONE = 0,
     INTERLOCK_SHED,          /* lookup_slots were taken */
     INTERLOCK_LATE,          /* lookup_deadline passed */
     INTERLOCK_BAD_ACTION,    /* access_maps holds something that is no action */
     INTERLOCK_TWO_ADDRESSES, /* {rcpt_addr} and the RCPT argument name different mailboxes */
+    INTERLOCK_KNOWN_GOOD,    /* it was known good, and gone for less than removal_grace */
+    INTERLOCK_REPLICA_LAG,   /* who said so may be max_replica_lag behind, or nobody knows */
     INTERLOCK_OLD_EVIDENCE,  /* no directory query in this transaction says so */
     INTERLOCK_HOLD,          /* rcptctl hold */
     INTERLOCK_NO_ANSWER_YET, /* the directory has not answered since the start */
     INTERLOCK_OUTAGE,        /* the directory has been out of reach for less than outage_patience */
+    INTERLOCK_SENTINEL,      /* a sentinel recipient is missing, or was not yet found */
+    INTERLOCK_VANISHING,     /* known-good recipients vanish faster than vanish_limit */
     INTERLOCK_COUNT
 };
 
@@ -63,6 +67,7 @@ struct outcome {
     enum tier tier;
     enum interlock interlock;
     bool asked_now;             /* a directory query made for this recipient now says so */
+    unsigned char probe;        /* asked_now, KNOWN: which of address_probes() was found */
     int64_t verified;           /* wall clock, seconds: when the directory said so; 0 never */
     struct reply_setting reply; /* STANDING_OVERRIDE */
     struct fault why;           /* STANDING_UNAVAILABLE: the reason */

@@ -138,6 +138,10 @@ static const struct {
     [INTERLOCK_HOLD] = {"hold", COUNT_interlock_hold},
     [INTERLOCK_NO_ANSWER_YET] = {"no answer yet", COUNT_interlock_no_answer_yet},
     [INTERLOCK_OUTAGE] = {"outage", COUNT_interlock_outage},
+    [INTERLOCK_KNOWN_GOOD] = {"known good", COUNT_interlock_known_good},
+    [INTERLOCK_REPLICA_LAG] = {"replica lag", COUNT_interlock_replica_lag},
+    [INTERLOCK_SENTINEL] = {"sentinel", COUNT_interlock_sentinel},
+    [INTERLOCK_VANISHING] = {"vanishing", COUNT_interlock_vanishing},
 };
 
 const char *interlock_name(enum interlock interlock)

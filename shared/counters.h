@@ -35,16 +35,23 @@
     X(interlock_outage, "5xx held back: the outage is shorter than outage_patience")               \
     X(interlock_bad_action, "5xx held back: access_maps holds something that is no action")        \
     X(interlock_two_addresses, "5xx held back: {rcpt_addr} and the RCPT argument differ")          \
+    X(interlock_known_good, "5xx held back: the recipient was known good, within removal_grace")   \
+    X(interlock_replica_lag, "5xx held back: the server may lag by more than max_replica_lag")     \
+    X(interlock_sentinel, "5xx held back: a sentinel recipient is missing")                        \
+    X(interlock_vanishing, "5xx held back: known-good recipients vanish faster than vanish_limit") \
     X(process_cache_hits, "answers from the process cache")                                        \
     X(process_cache_misses, "lookups the process cache could not answer")                          \
     X(memcache_hits, "answers from memcached")                                                     \
     X(memcache_misses, "lookups memcached could not answer")                                       \
     X(memcache_failures, "operations memcached failed")                                            \
     X(memcache_rejected_values, "values from memcached that were not what was asked for")          \
+    X(memcache_forged_values, "values from memcached without the right seal")                      \
     X(directory_found, "directory answers FOUND")                                                  \
     X(directory_absent, "directory answers ABSENT")                                                \
     X(directory_unavailable, "directory answers UNAVAILABLE")                                      \
     X(stale_vouched, "recipients a stale memcached answer vouched for")                            \
+    X(known_good_vouched, "recipients the known-good store vouched for")                           \
+    X(known_good_vanished, "known-good recipients the directory knows no more")                    \
     X(lookups_shed, "lookups shed: lookup_slots were taken")                                       \
     X(lookups_late, "lookups given up at lookup_deadline")                                         \
     X(mysql_queries, "SQL queries sent")                                                           \

@@ -10,6 +10,7 @@ HOMES = {
     r"libmilter/.*": {"milter/callbacks.c"},
     r"libmemcached.*": {"db/memcache_ring.c"},
     r"(mysql|mariadb).*|errmsg\.h|mysqld_error\.h": {"db/mysql_client.c", "db/mysql_compat.h"},
+    r"lmdb\.h": {"db/lmdb_file.c"},
     r"sodium.*": {"shared/digest.c"},
     r"uni(case|norm|str)\.h": {"shared/unicode.c"},
     r"systemd/.*": {"milter/notify.c"},
@@ -18,7 +19,7 @@ HOMES = {
 
 STANDARD = set("""
     arpa/inet.h assert.h ctype.h dirent.h errno.h fcntl.h getopt.h grp.h inttypes.h limits.h
-    locale.h netdb.h netinet/in.h netinet/tcp.h poll.h pthread.h pwd.h sched.h signal.h stdarg.h
+    locale.h netdb.h netinet/in.h netinet/tcp.h poll.h pthread.h pwd.h sched.h setjmp.h signal.h stdarg.h
     stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h sys/eventfd.h
     sys/file.h sys/prctl.h sys/resource.h sys/signalfd.h sys/socket.h sys/stat.h sys/time.h
     sys/types.h sys/uio.h sys/un.h sys/wait.h sysexits.h time.h unistd.h wchar.h wctype.h

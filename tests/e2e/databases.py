@@ -44,7 +44,8 @@ class MariaDB(Process):
                 network = ["--bind-address=127.0.0.1", f"--port={self.port}"]
             self.spawn(
                 ["mariadbd", *self.SMALL, *network,
-                 f"--datadir={self.data}", f"--socket={self.socket}",
+                 f"--datadir={self.data}", f"--tmpdir={self.directory}",
+                 f"--socket={self.socket}",
                  f"--pid-file={self.directory / 'pid'}", "--skip-log-bin",
                  "--character-set-server=utf8mb4", "--max-connections=200",
                  "--skip-name-resolve", "--innodb-fast-shutdown=2"]
@@ -61,7 +62,8 @@ class MariaDB(Process):
             making = self.template.with_suffix(".making")
             shutil.rmtree(making, ignore_errors=True)  # of a try that failed
             done = subprocess.run(
-                ["mariadb-install-db", *self.SMALL, f"--datadir={making}", "--skip-test-db",
+                ["mariadb-install-db", *self.SMALL, f"--datadir={making}",
+                 f"--tmpdir={self.directory}", "--skip-test-db",
                  "--auth-root-authentication-method=normal", "--skip-name-resolve"],
                 stdin=subprocess.DEVNULL, capture_output=True, text=True,
             )  # fmt: skip
