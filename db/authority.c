@@ -168,6 +168,7 @@ static void ask_recipient_maps(struct question *question, const struct address_p
         maps_find(maps, probes->key[i], question->deadline, question->trace, &finding);
         if (finding.answer == FOUND) {
             outcome->standing = STANDING_KNOWN;
+            outcome->probe = (unsigned char)i;
             return;
         }
         if (finding.answer == UNAVAILABLE && trouble.answer == ABSENT)
