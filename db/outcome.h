@@ -69,7 +69,7 @@ struct outcome {
     bool asked_now;             /* a directory query made for this recipient now says so */
     bool directory_failed;      /* it was asked, or is resting, and gave no answer */
     unsigned char probe;        /* asked_now, KNOWN: which of address_probes() was found */
-    bool vanished;              /* asked_now, ABSENT: a known-good recipient for the first time */
+    bool vanished;              /* asked_now, ABSENT: it was known good until now */
     struct digest vanished_key; /* its key in the known-good store */
     int64_t verified;           /* wall clock, seconds: when the directory said so; 0 never */
     struct reply_setting reply; /* STANDING_OVERRIDE */

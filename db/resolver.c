@@ -366,7 +366,6 @@ static bool hold_known_good(struct lookup *lookup, struct outcome *outcome)
     if (in_store && entry.gone == 0) {
         outcome->vanished = true;
         outcome->vanished_key = key;
-        counter_add(COUNT_known_good_vanished);
         known_good_mark_gone(lookup->resolver->known_good, &key, now);
     }
     bool in_memcache = lookup->stale.standing == STANDING_KNOWN &&

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "shared/clock.h"
+#include "shared/counters.h"
 #include "shared/log.h"
 #include "shared/text.h"
 
@@ -172,8 +173,8 @@ static bool size_ring(struct guard *guard, unsigned size)
     return guard->vanished != NULL;
 }
 
-/* Lock held. Writes it into the ring. True when it is one too many: the one it takes the place of
- * had vanished within the window, too. */
+/* Lock held. Writes it into the ring, and counts it. True when it is one too many: the one it takes
+ * the place of had vanished within the window, too. */
 static bool one_too_many(struct guard *guard, const struct digest *recipient, int64_t now,
                          int64_t window_ms)
 {
@@ -184,6 +185,7 @@ static bool one_too_many(struct guard *guard, const struct digest *recipient, in
     struct vanished *oldest = &guard->vanished[guard->vanished_next];
     bool too_many = oldest->at_ms != 0 && now - oldest->at_ms < window_ms;
     *oldest = (struct vanished){*recipient, now};
+    counter_add(COUNT_known_good_vanished);
     guard->vanished_next = (guard->vanished_next + 1) % guard->vanished_size;
     return too_many;
 }
