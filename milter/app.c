@@ -95,6 +95,7 @@ struct app *app_create(const struct app_options *options, struct snapshot *snaps
     app->options = options;
     atomic_store(&app->verbosity, options->verbosity);
     use_log_settings(app, snapshot->settings);
+    log_start();
     app->started_ms = app->loaded_ms = clock_mono_ms();
     pthread_mutex_init(&app->lock, NULL);
     clock_cond_init(&app->changed);

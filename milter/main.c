@@ -37,7 +37,8 @@
 
 enum {
     OVERRIDES_MAX = 256,
-    STUCK_SLACK_MS = 3000 /* for a machine that is busy with other things */
+    STUCK_SLACK_MS = 3000, /* for a machine that is busy with other things */
+    LOG_PATIENCE_MS = 2000 /* at the end, for whoever reads the log */
 };
 
 enum action { ACTION_RUN, ACTION_TEST, ACTION_PRINT };
@@ -291,6 +292,7 @@ static int serve(struct app *app, const struct settings *settings, int report)
     if (!app_stop(app))
         log_warning("lookups were still under way at the end");
     log_info("stopped");
+    log_drain(LOG_PATIENCE_MS);
     return asked ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

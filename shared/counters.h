@@ -59,6 +59,7 @@
     X(mysql_key_errors, "SQL errors that concern one key")                                         \
     X(mysql_failures, "SQL errors that concern the server, the session or the map")                \
     X(mysql_connects, "connections made to MySQL servers")                                         \
+    X(log_lines_lost, "lines of the log that were lost: it was not read in time")                  \
     X(reloads, "configurations reloaded")                                                          \
     X(reload_failures, "reloads refused")
 

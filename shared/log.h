@@ -4,11 +4,16 @@
  * A line is written whole with one call; control characters come out as \xNN, so nothing a client
  * sends can forge a line. Errors and changes of state are logged by whoever owns the state, once
  * per change.
+ *
+ * Nobody who logs waits for whoever reads the log: a line that would have to wait is queued for a
+ * thread of its own, and what does not fit into the queue is lost, and counted, and told when the
+ * log is read again.
  */
 #ifndef SHARED_LOG_H
 #define SHARED_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The order matters: a threshold lets through its own level and those before it. */
 enum log_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
@@ -18,6 +23,12 @@ enum { LOG_LINE_MAX = 4096 }; /* bytes of one line, with the NUL; longer ones ar
 /* Where lines go from now on. Before the first call they go to standard error. `facility` is a
  * LOG_* constant of <syslog.h>; `name` is copied. May be called again (reload). */
 void log_open(bool foreground, const char *name, int facility);
+
+/* Starts the thread; without it a line that would have to wait is lost. Once, before other threads
+ * and after any fork. False: no thread. */
+bool log_start(void);
+/* Waits for the queue to be written, at most so long. */
+void log_drain(int64_t ms);
 
 void log_set_level(enum log_level threshold);
 bool log_enabled(enum log_level level);

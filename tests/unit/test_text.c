@@ -13,6 +13,7 @@
 
 #include "shared/fault.h"
 #include "shared/log.h"
+#include "shared/counters.h"
 #include "shared/text.h"
 #include "shared/trace.h"
 
@@ -511,6 +512,44 @@ static void lines_of_several_threads_do_not_mix(void **state)
     assert_int_equal(lines, WRITERS * LINES);
 }
 
+/* Last: it starts the log's thread. */
+static void nobody_waits_for_a_log_that_is_not_read(void **state)
+{
+    (void)state;
+    static char endless[LOG_LINE_MAX - 100];
+    int out[2], saved = dup(STDERR_FILENO);
+    assert_true(log_start());
+    assert_int_equal(pipe(out), 0);
+    dup2(out[1], STDERR_FILENO);
+    close(out[1]);
+    log_open(true, "t", LOG_MAIL);
+    memset(endless, 'a', sizeof endless - 1);
+    for (int i = 0; i < 3000; i++) /* more than the pipe and the queue hold */
+        log_info("%d %s", i, endless);
+    assert_true(counter_get(COUNT_log_lines_lost) > 0);
+    log_drain(10); /* comes back all the same */
+
+    FILE *reader = fdopen(out[0], "r");
+    static char line[2 * LOG_LINE_MAX];
+    int next = 0, number = 0;
+    unsigned long lost = 0;
+    while (lost == 0 && fgets(line, sizeof line, reader)) {
+        if (sscanf(line, "t: %d a", &number) == 1)
+            assert_int_equal(number, next++); /* in order, none twice */
+        else
+            assert_int_equal(sscanf(line, "t: warning: %lu lines", &lost), 1);
+    }
+    assert_int_equal(lost, counter_get(COUNT_log_lines_lost));
+    assert_int_equal(next + lost, 3000);
+    log_drain(10000);
+    log_info("and on it goes");
+    assert_non_null(fgets(line, sizeof line, reader));
+    assert_string_equal(line, "t: and on it goes\n");
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    fclose(reader);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -547,6 +586,7 @@ int main(void)
         cmocka_unit_test_teardown(nobody_can_forge_a_line, quiet_again),
         cmocka_unit_test_teardown(an_endless_line_is_cut_and_ended, quiet_again),
         cmocka_unit_test_teardown(lines_of_several_threads_do_not_mix, quiet_again),
+        cmocka_unit_test_teardown(nobody_waits_for_a_log_that_is_not_read, quiet_again),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
