@@ -11,7 +11,8 @@
 struct app {
     const struct app_options *options; /* borrowed */
     int64_t started_ms;
-    struct guard *guard; /* set once */
+    struct guard *guard;           /* set once */
+    struct known_good *known_good; /* set once */
     _Atomic unsigned verbosity;
 
     pthread_mutex_t lock;     /* a leaf; covers what follows, and the readers of every snapshot */
@@ -81,11 +82,15 @@ struct app *app_create(const struct app_options *options, struct snapshot *snaps
     atomic_store(&app->verbosity, options->verbosity);
     use_log_settings(app, snapshot->settings);
     app->guard = guard_open(snapshot->settings->state_directory);
-    if (!app->guard) {
+    app->known_good = known_good_open(snapshot->settings->state_directory, known_good_limits());
+    if (!app->guard || !app->known_good) {
+        known_good_close(app->known_good);
+        guard_close(app->guard);
         free(app);
         return NULL;
     }
     snapshot->guard = app->guard;
+    snapshot->known_good = app->known_good;
     app->started_ms = app->loaded_ms = clock_mono_ms();
     pthread_mutex_init(&app->lock, NULL);
     clock_cond_init(&app->changed);
@@ -142,6 +147,7 @@ static bool reload(struct app *app, struct fault *fault)
     if (!next)
         return false;
     next->guard = app->guard;
+    next->known_good = app->known_good;
     const struct settings *before = app->current->settings; /* only this thread replaces it */
     const char *parameter = settings_restart_needed(before, next->settings);
     if (parameter)
@@ -224,6 +230,7 @@ bool app_stop(struct app *app)
     if (!last)
         return false;
     snapshot_close(last);
+    known_good_close(app->known_good);
     guard_close(app->guard);
     pthread_mutex_destroy(&app->lock);
     pthread_cond_destroy(&app->changed);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "config/settings.h"
+#include "db/known_good.h"
 #include "db/resolver.h"
 #include "milter/guard.h"
 #include "shared/fault.h"
@@ -29,8 +30,9 @@ struct app_options {
 struct snapshot {
     struct settings *settings;
     struct resolver *resolver;
-    struct guard *guard; /* borrowed from the app; NULL in rcptctl */
-    unsigned readers;    /* the app's lock */
+    struct guard *guard;           /* borrowed from the app; NULL in rcptctl */
+    struct known_good *known_good; /* borrowed from the app; NULL in rcptctl */
+    unsigned readers;              /* the app's lock */
 };
 
 /* Reads the configuration and opens what it names; for a program without a milter too (rcptctl).
