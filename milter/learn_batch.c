@@ -99,6 +99,11 @@ static bool ask(struct learning *learning, int argc, char **argv, char **answer)
         return false;
     }
     FILE *out = open_memstream(answer, &length);
+    if (!out) {
+        close(fd);
+        fault_set(&learning->why, "out of memory");
+        return false;
+    }
     result = control_receive(fd, path, out, &code, &learning->why);
     fclose(out);
     if (result != CONTROL_ANSWERED)

@@ -95,18 +95,32 @@ bool learn_read_file(struct learning *learning)
 
 /* ---- a map ---- */
 
+static void add_quoted(struct text *text, const char *local, size_t length)
+{
+    text_add_char(text, '"');
+    for (size_t i = 0; i < length; i++) {
+        if (local[i] == '"' || local[i] == '\\')
+            text_add_char(text, '\\');
+        text_add_char(text, local[i] == '\n' ? LEARN_BAD_BYTE : local[i]);
+    }
+    text_add_char(text, '"');
+}
+
+/* A row as a line. Tables hold local parts as they are, and Postfix asks them for both forms: there
+ * are no quotes in `john doe@example.com`, which on a line are needed, also for a `#` in front.
+ * A local part with another '@' is rather two addresses: it goes as it is, to be refused. */
 static bool add_row(void *context, const char *recipient, size_t length)
 {
-    char row[LEARN_LINE_KEPT + 4];
+    char row[LEARN_LINE_KEPT + 2]; /* of a longer one so much that it is one */
     struct text text = text_on(row, sizeof row);
-    /* Brackets around it, for to the daemon a line with a '#' in front is a comment. */
-    bool bracket = length > 0 && *recipient == '#';
-    if (bracket)
-        text_add_char(&text, '<');
-    for (size_t i = 0; i < length && i <= LEARN_LINE_KEPT; i++)
+    const char *at = memrchr(recipient, '@', length);
+    size_t local = at ? (size_t)(at - recipient) : 0;
+    bool plain = local == 0 || *recipient == '"' || *recipient == '<' ||
+                 memchr(recipient, '@', local) != NULL;
+    if (!plain)
+        add_quoted(&text, recipient, local);
+    for (size_t i = plain ? 0 : local; i < length && !text.overflow; i++)
         text_add_char(&text, recipient[i] == '\n' ? LEARN_BAD_BYTE : recipient[i]);
-    if (bracket)
-        text_add_char(&text, '>');
     return learn_add_line(context, row, text.length);
 }
 

@@ -106,11 +106,6 @@ static int learn(const struct command_line *line, const char *path, int argc, ch
     bool configured = strcmp(line->config_path, SETTINGS_DEFAULT_PATH) != 0;
     const struct learn_place place = {
         .path = path, .config = configured ? line->config_path : NULL, .socket = line->socket};
-    struct fault fault = {{0}};
-    if (!mysql_client_library_init(&fault)) {
-        fprintf(stderr, "rcptctl: %s\n", fault.text);
-        return EXIT_UNAVAILABLE;
-    }
     return learn_run(&place, argc, argv);
 }
 
