@@ -72,7 +72,7 @@ static const struct setting_row rows[] = {
     {"evidence", "max_replica_lag", "0s", VALUE_TIME_S, AT(max_replica_lag_s), 0, DAY, false},
     {"evidence", "sentinel_recipients", "", VALUE_LIST, AT(sentinel_recipients), 0, 0, false},
     {"evidence", "sentinel_interval", "10s", VALUE_TIME_S, AT(sentinel_interval_s), S, HOUR, false},
-    {"evidence", "vanish_limit", "20/10m", VALUE_RATE, AT(vanish_limit), 1, 1000000, false},
+    {"evidence", "vanish_limit", "20/10m", VALUE_RATE, AT(vanish_limit), 1, 10000, false},
     {"evidence", "outage_patience", "0s", VALUE_TIME_S, AT(outage_patience_s), 0, 30 * DAY, false},
     {"evidence", "escalate_after", "4h", VALUE_TIME_S, AT(escalate_after_s), 0, 30 * DAY, false},
 

@@ -5,10 +5,7 @@
 #include "shared/text.h"
 
 static const char format_tag[] = "rm1";
-enum {
-    CLOCK_SKEW_S = 300,
-    VERIFIED_DIGITS = 19, /* of INT64_MAX */
-};
+enum { VERIFIED_DIGITS = 19 }; /* of INT64_MAX */
 
 static const char standing_letters[] = {
     [STANDING_KNOWN] = 'K',
@@ -58,7 +55,7 @@ static bool skip_word(char **at, const char *word)
     return true;
 }
 
-static bool take_verified(char **at, int64_t now, int64_t *verified)
+static bool take_verified(char **at, int64_t *verified)
 {
     char digits[VERIFIED_DIGITS + 1];
     size_t length = strcspn(*at, " ");
@@ -67,26 +64,25 @@ static bool take_verified(char **at, int64_t now, int64_t *verified)
         return false;
     memcpy(digits, *at, length);
     digits[length] = '\0';
-    if (!text_to_number(digits, INT64_MAX - CLOCK_SKEW_S, &number) ||
-        (int64_t)number > now + CLOCK_SKEW_S)
+    if (!text_to_number(digits, INT64_MAX, &number))
         return false;
     *verified = (int64_t)number;
     return skip_word(at, digits);
 }
 
-static bool line_read(char *at, const char *hex, int64_t now, struct outcome *outcome)
+static bool line_read(char *at, const char *hex, struct outcome *outcome)
 {
     if (!skip_word(&at, format_tag) || !skip_word(&at, hex))
         return false;
     char letter[2] = {*at, '\0'};
     outcome->standing = standing_of(letter[0]);
     if (outcome->standing == STANDING_UNAVAILABLE || !skip_word(&at, letter) ||
-        !take_verified(&at, now, &outcome->verified))
+        !take_verified(&at, &outcome->verified))
         return false;
     return outcome->standing != STANDING_OVERRIDE || reply_setting_parse(at, &outcome->reply, NULL);
 }
 
-bool outcome_decode(const char *bytes, size_t length, const struct digest *key, int64_t now,
+bool outcome_decode(const char *bytes, size_t length, const struct digest *key,
                     struct outcome *outcome)
 {
     char line[OUTCOME_TEXT_MAX], again[OUTCOME_TEXT_MAX], hex[DIGEST_HEX + 1];
@@ -96,7 +92,7 @@ bool outcome_decode(const char *bytes, size_t length, const struct digest *key, 
     memcpy(line, bytes, length);
     line[length] = '\0';
     digest_to_hex(key, hex);
-    if (!line_read(line, hex, now, &read))
+    if (!line_read(line, hex, &read))
         return false;
     /* What is left of "strict": a value has one form, the one we write. A second space, a leading
      * zero, a NUL or something after the end is another form. */
@@ -121,12 +117,9 @@ const char *standing_name(enum standing standing)
 const char *tier_name(enum tier tier)
 {
     static const char *const names[] = {
-        [TIER_NONE] = "nobody",
-        [TIER_PROCESS_CACHE] = "process-cache",
-        [TIER_MEMCACHE] = "memcached",
-        [TIER_DIRECTORY] = "directory",
-        [TIER_STALE] = "memcached-stale",
-        [TIER_KNOWN_GOOD] = "known-good",
+        [TIER_NONE] = "nobody",           [TIER_PROCESS_CACHE] = "process-cache",
+        [TIER_MEMCACHE] = "memcached",    [TIER_DIRECTORY] = "directory",
+        [TIER_STALE] = "memcached-stale", [TIER_KNOWN_GOOD] = "known-good",
     };
     return tier < sizeof names / sizeof names[0] ? names[tier] : names[0];
 }

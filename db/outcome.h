@@ -67,7 +67,10 @@ struct outcome {
     enum tier tier;
     enum interlock interlock;
     bool asked_now;             /* a directory query made for this recipient now says so */
+    bool directory_failed;      /* it was asked, or is resting, and gave no answer */
     unsigned char probe;        /* asked_now, KNOWN: which of address_probes() was found */
+    bool vanished;              /* asked_now, ABSENT: a known-good recipient for the first time */
+    struct digest vanished_key; /* its key in the known-good store */
     int64_t verified;           /* wall clock, seconds: when the directory said so; 0 never */
     struct reply_setting reply; /* STANDING_OVERRIDE */
     struct fault why;           /* STANDING_UNAVAILABLE: the reason */
@@ -79,10 +82,9 @@ enum { OUTCOME_TEXT_MAX = 512 }; /* bytes of the cached form, with the NUL */
 size_t outcome_encode(const struct outcome *outcome, const struct digest *key,
                       char text[OUTCOME_TEXT_MAX]);
 
-/* False unless it is exactly a value of this key, verified no later than `now` + 5 minutes (clocks
- * differ a little between nodes). Sets standing, verified and reply; tier and the rest are the
- * caller's. */
-bool outcome_decode(const char *bytes, size_t length, const struct digest *key, int64_t now,
+/* False unless it is exactly a value of this key. Sets standing, verified (which may lie in the
+ * future: clocks differ, and step) and reply; tier and the rest are the caller's. */
+bool outcome_decode(const char *bytes, size_t length, const struct digest *key,
                     struct outcome *outcome);
 
 const char *standing_name(enum standing standing);

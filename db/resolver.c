@@ -17,6 +17,7 @@ struct resolver {
     struct lru *roles;               /* NULL: no process cache, or no role_maps */
     struct memcache *memcache;       /* NULL: none */
     struct generations *generations; /* NULL: no memcached */
+    struct known_good *known_good;   /* lent; NULL: none */
 };
 
 /* ---- opening ---- */
@@ -59,8 +60,11 @@ static bool open_caches(struct resolver *resolver, struct fault *fault)
 static bool check_memcache(const struct settings *settings, struct fault *fault)
 {
     bool good = memcache_check(settings, fault);
-    if (!good)
-        fault_within(fault, "%s", settings_where(settings, "memcache_servers"));
+    if (!good) {
+        char name[64]; /* the fault begins with the parameter */
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(fault->text, ":"), fault->text);
+        fault_within(fault, "%s", settings_where(settings, name));
+    }
     return good;
 }
 
@@ -93,6 +97,12 @@ void resolver_close(struct resolver *resolver)
     free(resolver);
 }
 
+void resolver_lend_known_good(struct resolver *resolver, struct known_good *store)
+{
+    resolver->known_good = store;
+    known_good_set_ttl(store, resolver->settings->known_good_ttl_s);
+}
+
 bool resolver_checks_recipients(const struct resolver *resolver)
 {
     return authority_checks_recipients(resolver->authority);
@@ -113,6 +123,8 @@ struct lookup {
     struct outcome stale; /* a KNOWN past its time, else UNAVAILABLE */
 };
 
+enum { CLOCK_SKEW_S = 300 };
+
 /* How long what the directory said is good for. */
 static int64_t fresh_for_s(const struct settings *settings, enum standing standing)
 {
@@ -127,9 +139,20 @@ static int64_t vouches_for_s(const struct settings *settings)
                                                             : settings->positive_ttl_s;
 }
 
+/* From the future is not fresh, beyond what clocks of nodes may differ. */
 static bool is_fresh(const struct settings *settings, const struct outcome *outcome, int64_t now)
 {
-    return now - outcome->verified < fresh_for_s(settings, outcome->standing);
+    return outcome->verified - now <= CLOCK_SKEW_S &&
+           now - outcome->verified < fresh_for_s(settings, outcome->standing);
+}
+
+/* A KNOWN that is not used as an answer vouches where the directory gives none. One from the future
+ * does, too: after a clock was set back, that is all there is. */
+static void keep_as_evidence(struct lookup *lookup, const struct outcome *outcome, int64_t now)
+{
+    if (outcome->standing == STANDING_KNOWN &&
+        now - outcome->verified < vouches_for_s(lookup->resolver->settings))
+        lookup->stale = *outcome;
 }
 
 static void trace_outcome(struct lookup *lookup, const char *tier, const struct outcome *outcome)
@@ -148,10 +171,12 @@ static bool ask_process_cache(struct lookup *lookup, struct outcome *outcome)
     if (!resolver->outcomes || lookup->mode == LOOKUP_ASK_NOW)
         return false;
     int64_t now = clock_wall_s();
-    if (!lru_get(resolver->outcomes, &lookup->local, clock_mono_ms(), value, sizeof value,
-                 &length) ||
-        !outcome_decode(value, length, &lookup->local, now, outcome) ||
-        !is_fresh(resolver->settings, outcome, now)) {
+    bool cached = lru_get(resolver->outcomes, &lookup->local, clock_mono_ms(), value, sizeof value,
+                          &length) &&
+                  outcome_decode(value, length, &lookup->local, outcome);
+    if (!cached || !is_fresh(resolver->settings, outcome, now)) {
+        if (cached)
+            keep_as_evidence(lookup, outcome, now);
         counter_add(COUNT_process_cache_misses);
         trace_add(lookup->trace, "process cache: no answer");
         return false;
@@ -202,8 +227,7 @@ static bool ask_memcache(struct lookup *lookup, struct outcome *outcome)
         memcache_get(resolver->memcache, MEMCACHE_OUTCOME, &lookup->shared, lookup->deadline,
                      lookup->trace, value, sizeof value, &length);
     int64_t now = clock_wall_s();
-    bool ours =
-        result == MEMCACHE_HIT && outcome_decode(value, length, &lookup->shared, now, outcome);
+    bool ours = result == MEMCACHE_HIT && outcome_decode(value, length, &lookup->shared, outcome);
     if (result == MEMCACHE_HIT && !ours)
         counter_add(COUNT_memcache_rejected_values);
     if (ours && is_fresh(resolver->settings, outcome, now) && lookup->mode != LOOKUP_ASK_NOW) {
@@ -213,12 +237,9 @@ static bool ask_memcache(struct lookup *lookup, struct outcome *outcome)
         return true;
     }
     counter_add(COUNT_memcache_misses);
-    if (ours && outcome->standing == STANDING_KNOWN &&
-        now - outcome->verified < vouches_for_s(resolver->settings)) {
-        lookup->stale = *outcome;
-        trace_outcome(lookup, "memcached, kept as evidence", outcome);
-    } else if (ours) {
-        trace_outcome(lookup, "memcached, not used", outcome);
+    if (ours) {
+        keep_as_evidence(lookup, outcome, now);
+        trace_outcome(lookup, "memcached, not used as an answer", outcome);
     } else if (result == MEMCACHE_HIT) {
         trace_add(lookup->trace, "memcached: a value that is not this key's, not used");
     }
@@ -240,7 +261,142 @@ static void store_in_memcache(struct lookup *lookup, const struct outcome *outco
                      length, keep);
 }
 
+/* ---- the known-good store ---- */
+
+static struct digest known_good_key(const char *key)
+{
+    return digest_shared(key, strlen(key));
+}
+
+/* The directory has said KNOWN: now, or to another node that told memcached. Which key it was found
+ * under is known of an answer of now only; the address itself is true in any case. */
+static void confirm_known_good(struct lookup *lookup, const struct outcome *outcome)
+{
+    struct resolver *resolver = lookup->resolver;
+    if (!resolver->known_good || outcome->standing != STANDING_KNOWN)
+        return;
+    struct digest key = known_good_key(lookup->address->key);
+    if (outcome->probe > 0) {
+        struct address_probes probes;
+        address_probes(lookup->address, resolver->settings->recipient_delimiter, &probes);
+        key = known_good_key(probes.key[outcome->probe]);
+    }
+    known_good_confirm(resolver->known_good, &key, outcome->verified);
+}
+
+/* The directory confirmed it within known_good_ttl, and has not said ABSENT for removal_grace
+ * since. The grace runs from the first absence, not from the last confirmation: a recipient who is
+ * written to once a week must not bounce the first time a table is half loaded. */
+static bool is_known_good(const struct settings *settings, const struct known_good_entry *entry,
+                          int64_t now)
+{
+    return now - entry->confirmed < settings->known_good_ttl_s &&
+           (entry->gone == 0 || now - entry->gone < settings->removal_grace_s);
+}
+
+/* An older KNOWN stands in for an answer that was not to be had. */
+static void vouch(struct outcome *outcome, enum tier tier, int64_t verified)
+{
+    *outcome = (struct outcome){.standing = STANDING_KNOWN,
+                                .tier = tier,
+                                .verified = verified,
+                                .directory_failed = outcome->directory_failed};
+}
+
+static bool stale_vouches(struct lookup *lookup, struct outcome *outcome)
+{
+    if (lookup->stale.standing != STANDING_KNOWN)
+        return false;
+    vouch(outcome, TIER_STALE, lookup->stale.verified);
+    counter_add(COUNT_stale_vouched);
+    trace_outcome(lookup, "the directory is unavailable; stale answer vouches", outcome);
+    return true;
+}
+
+static bool find_known_good(struct lookup *lookup, int64_t now, struct digest *key,
+                            struct known_good_entry *entry)
+{
+    struct resolver *resolver = lookup->resolver;
+    if (!resolver->known_good)
+        return false;
+    struct address_probes probes;
+    address_probes(lookup->address, resolver->settings->recipient_delimiter, &probes);
+    for (size_t i = 0; i < probes.count; i++) {
+        *key = known_good_key(probes.key[i]);
+        if (known_good_find(resolver->known_good, key, entry) &&
+            is_known_good(resolver->settings, entry, now))
+            return true;
+    }
+    trace_add(lookup->trace, "known-good store: nobody");
+    return false;
+}
+
+/* Nobody can be asked: whom the directory has confirmed to this host before passes. */
+static bool known_good_vouches(struct lookup *lookup, struct outcome *outcome)
+{
+    struct digest key;
+    struct known_good_entry entry;
+    if (!find_known_good(lookup, clock_wall_s(), &key, &entry))
+        return false;
+    vouch(outcome, TIER_KNOWN_GOOD, entry.confirmed);
+    counter_add(COUNT_known_good_vouched);
+    trace_outcome(lookup, "the directory is unavailable; the known-good store vouches", outcome);
+    return true;
+}
+
+static void hold(struct lookup *lookup, struct outcome *outcome, int64_t confirmed, int64_t now)
+{
+    outcome->interlock = INTERLOCK_KNOWN_GOOD;
+    fault_set(&outcome->why,
+              "it was known good %lld s ago, and is gone for less than removal_grace",
+              (long long)(now - confirmed));
+    trace_add(lookup->trace, "%s", outcome->why.text);
+}
+
+/* ABSENT, the directory says: was it known good until now, to this host or in memcached? Then
+ * nobody is bounced for a while. True where memcached knows better than to be overwritten: an
+ * outage often follows a table that was lost, and what it holds will vouch then. */
+static bool hold_known_good(struct lookup *lookup, struct outcome *outcome)
+{
+    struct digest key;
+    struct known_good_entry entry;
+    const struct settings *s = lookup->resolver->settings;
+    int64_t now = clock_wall_s();
+    bool in_store = find_known_good(lookup, now, &key, &entry);
+    if (in_store && entry.gone == 0) {
+        outcome->vanished = true;
+        outcome->vanished_key = key;
+        counter_add(COUNT_known_good_vanished);
+        known_good_mark_gone(lookup->resolver->known_good, &key, now);
+    }
+    bool in_memcache = lookup->stale.standing == STANDING_KNOWN &&
+                       now - lookup->stale.verified < s->removal_grace_s;
+    if (in_memcache)
+        hold(lookup, outcome, lookup->stale.verified, now);
+    else if (in_store && s->removal_grace_s > 0)
+        hold(lookup, outcome, entry.confirmed, now);
+    return in_memcache;
+}
+
 /* ---- the walk ---- */
+
+/* The directory has been asked. Its answer goes into the tiers above and below it; where it gave
+ * none, they may vouch. */
+static void use_answer(struct lookup *lookup, struct outcome *outcome)
+{
+    if (outcome->standing == STANDING_UNAVAILABLE) {
+        /* Shed: nobody was asked. A bad action: it did answer. */
+        outcome->directory_failed =
+            outcome->interlock != INTERLOCK_SHED && outcome->interlock != INTERLOCK_BAD_ACTION;
+        if (!stale_vouches(lookup, outcome))
+            known_good_vouches(lookup, outcome);
+        return;
+    }
+    confirm_known_good(lookup, outcome);
+    store_in_process_cache(lookup, outcome);
+    if (outcome->standing != STANDING_ABSENT || !hold_known_good(lookup, outcome))
+        store_in_memcache(lookup, outcome);
+}
 
 void resolver_find(struct resolver *resolver, const struct address *address, enum lookup_mode mode,
                    struct deadline deadline, struct trace *trace, struct outcome *outcome)
@@ -256,6 +412,7 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
         return;
     if (ask_memcache(&lookup, outcome)) {
         store_in_process_cache(&lookup, outcome);
+        confirm_known_good(&lookup, outcome);
         return;
     }
     *outcome = (struct outcome){0}; /* a cache may have left an answer that is not fresh */
@@ -263,18 +420,7 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
         fault_set(&outcome->why, "the directory is taken to be down");
     else
         authority_ask(resolver->authority, address, deadline, trace, outcome);
-    if (outcome->standing != STANDING_UNAVAILABLE) {
-        store_in_process_cache(&lookup, outcome);
-        store_in_memcache(&lookup, outcome);
-        return;
-    }
-    /* The known-good store will be asked here too. */
-    if (lookup.stale.standing == STANDING_KNOWN) {
-        *outcome = lookup.stale;
-        outcome->tier = TIER_STALE;
-        counter_add(COUNT_stale_vouched);
-        trace_outcome(&lookup, "the directory is unavailable; stale answer vouches", outcome);
-    }
+    use_answer(&lookup, outcome);
 }
 
 enum role resolver_role(struct resolver *resolver, const char *domain, struct deadline deadline,

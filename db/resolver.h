@@ -5,7 +5,7 @@
  *   2. memcached: a fresh answer ends it; a stale KNOWN is kept as evidence
  *   3. the directory: domain_maps, access_maps, recipient_maps. A complete answer goes into the
  * tiers above
- *   4. the directory UNAVAILABLE: the stale KNOWN vouches (the known-good store will stand here)
+ *   4. the directory UNAVAILABLE: the stale KNOWN vouches, else the known-good store
  *   5. nothing vouches: UNAVAILABLE
  *
  * Failures are never cached. No retry and no sleep on this path. At most lookup_slots callers wait
@@ -17,6 +17,7 @@
 #define DB_RESOLVER_H
 
 #include "config/settings.h"
+#include "db/known_good.h"
 #include "db/outcome.h"
 #include "shared/address.h"
 #include "shared/clock.h"
@@ -29,6 +30,10 @@ struct resolver;
  * fault ("file:line: parameter: what"). offline: check files only, start nothing. */
 struct resolver *resolver_open(const struct settings *settings, bool offline, struct fault *fault);
 void resolver_close(struct resolver *resolver); /* NULL is fine; nobody may be inside */
+
+/* Lends it the known-good store, which must outlive it; without one nobody is known good. Once,
+ * before the first lookup. */
+void resolver_lend_known_good(struct resolver *resolver, struct known_good *store);
 
 enum lookup_mode {
     LOOKUP_CACHED = 0,     /* the way above */

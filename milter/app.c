@@ -11,8 +11,9 @@
 struct app {
     const struct app_options *options; /* borrowed */
     int64_t started_ms;
-    struct guard *guard;           /* set once */
-    struct known_good *known_good; /* set once */
+    struct guard *guard;           /* set once, as the next two */
+    struct known_good *known_good; /* lent to every snapshot's resolver */
+    struct sentinel *sentinel;
     _Atomic unsigned verbosity;
 
     pthread_mutex_t lock;     /* a leaf; covers what follows, and the readers of every snapshot */
@@ -37,6 +38,8 @@ struct snapshot *snapshot_open(const struct app_options *options, bool offline, 
     snapshot->settings =
         settings_load(options->config_path, options->overrides, options->override_count, fault);
     if (snapshot->settings)
+        snapshot->sentinels = sentinel_list_read(snapshot->settings, fault);
+    if (snapshot->sentinels)
         snapshot->resolver = resolver_open(snapshot->settings, offline, fault);
     if (!snapshot->resolver) {
         snapshot_close(snapshot);
@@ -50,6 +53,7 @@ void snapshot_close(struct snapshot *snapshot)
     if (!snapshot)
         return;
     resolver_close(snapshot->resolver);
+    free(snapshot->sentinels);
     settings_free(snapshot->settings);
     free(snapshot);
 }
@@ -73,29 +77,38 @@ static void say_what_is_checked(const struct snapshot *snapshot)
         log_warning("recipient_maps is empty: recipients are not checked, every one passes");
 }
 
+/* What outlives the snapshot. */
+static void lend(const struct app *app, struct snapshot *snapshot)
+{
+    snapshot->guard = app->guard;
+    snapshot->known_good = app->known_good;
+    snapshot->sentinel = app->sentinel;
+    resolver_lend_known_good(snapshot->resolver, app->known_good);
+}
+
 struct app *app_create(const struct app_options *options, struct snapshot *snapshot)
 {
+    const char *directory = snapshot->settings->state_directory;
     struct app *app = calloc(1, sizeof *app);
     if (!app)
         return NULL;
     app->options = options;
     atomic_store(&app->verbosity, options->verbosity);
     use_log_settings(app, snapshot->settings);
-    app->guard = guard_open(snapshot->settings->state_directory);
-    app->known_good = known_good_open(snapshot->settings->state_directory, known_good_limits());
-    if (!app->guard || !app->known_good) {
-        known_good_close(app->known_good);
-        guard_close(app->guard);
-        free(app);
-        return NULL;
-    }
-    snapshot->guard = app->guard;
-    snapshot->known_good = app->known_good;
     app->started_ms = app->loaded_ms = clock_mono_ms();
     pthread_mutex_init(&app->lock, NULL);
     clock_cond_init(&app->changed);
+    app->guard = guard_open(directory);
+    app->known_good = known_good_open(directory, known_good_limits());
+    lend(app, snapshot);
     app->current = snapshot;
     say_what_is_checked(snapshot);
+    if (app->guard && app->known_good)
+        app->sentinel = snapshot->sentinel = sentinel_start(app, app->guard);
+    if (!app->sentinel) {
+        log_error("memory or threads are short - the daemon does not start");
+        return NULL;
+    }
     return app;
 }
 
@@ -146,8 +159,7 @@ static bool reload(struct app *app, struct fault *fault)
     struct snapshot *next = snapshot_open(app->options, false, fault);
     if (!next)
         return false;
-    next->guard = app->guard;
-    next->known_good = app->known_good;
+    lend(app, next);
     const struct settings *before = app->current->settings; /* only this thread replaces it */
     const char *parameter = settings_restart_needed(before, next->settings);
     if (parameter)
@@ -160,6 +172,7 @@ static bool reload(struct app *app, struct fault *fault)
         snapshot_close(old);
     else
         log_warning("the old configuration still has readers after a reload; it is left in memory");
+    sentinel_reloaded(app->sentinel);
     say_what_is_checked(next);
     return true;
 }
@@ -226,6 +239,7 @@ void app_serve_reload(struct app *app)
 bool app_stop(struct app *app)
 {
     struct deadline deadline = readers_deadline(app->current->settings);
+    sentinel_stop(app->sentinel);
     struct snapshot *last = exchange(app, NULL, deadline);
     if (!last)
         return false;

@@ -14,9 +14,9 @@
 #include <stdint.h>
 
 #include "config/settings.h"
-#include "db/known_good.h"
 #include "db/resolver.h"
 #include "milter/guard.h"
+#include "milter/sentinel.h"
 #include "shared/fault.h"
 
 struct app_options {
@@ -30,9 +30,11 @@ struct app_options {
 struct snapshot {
     struct settings *settings;
     struct resolver *resolver;
-    struct guard *guard;           /* borrowed from the app; NULL in rcptctl */
-    struct known_good *known_good; /* borrowed from the app; NULL in rcptctl */
-    unsigned readers;              /* the app's lock */
+    struct sentinel_list *sentinels;
+    struct guard *guard;           /* lent by the app, as the next two; NULL in rcptctl */
+    struct known_good *known_good; /* for rcptctl; the resolver has it, too */
+    struct sentinel *sentinel;
+    unsigned readers; /* the app's lock */
 };
 
 /* Reads the configuration and opens what it names; for a program without a milter too (rcptctl).

@@ -12,6 +12,7 @@
 #include "milter/check.h"
 #include "milter/listener.h"
 #include "milter/report.h"
+#include "shared/clock.h"
 #include "shared/counters.h"
 #include "shared/log.h"
 
@@ -111,6 +112,15 @@ static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
     return give(context, &result.reply);
 }
 
+static _Atomic unsigned recipients_inside; /* being answered */
+static _Atomic int64_t progress_at_ms;     /* monotonic: the last was answered, or the first came */
+
+int64_t callbacks_stuck_ms(void)
+{
+    bool waiting = atomic_load(&recipients_inside) > 0;
+    return waiting ? clock_mono_ms() - atomic_load(&progress_at_ms) : 0;
+}
+
 static sfsistat on_recipient(SMFICTX *context, char **arguments)
 {
     struct check_request request;
@@ -118,7 +128,12 @@ static sfsistat on_recipient(SMFICTX *context, char **arguments)
     struct snapshot *snapshot = app_take(the_app);
     if (!snapshot) /* stopping: the MTA says 451, and the sender comes again */
         return SMFIS_TEMPFAIL;
+    if (atomic_load(&recipients_inside) == 0)
+        atomic_store(&progress_at_ms, clock_mono_ms());
+    atomic_fetch_add(&recipients_inside, 1);
     sfsistat action = answer(context, snapshot, &request);
+    atomic_store(&progress_at_ms, clock_mono_ms());
+    atomic_fetch_sub(&recipients_inside, 1);
     app_drop(the_app, snapshot);
     return action;
 }

@@ -20,6 +20,11 @@ bool callbacks_open(struct app *app, const struct endpoint *socket, unsigned mod
  * when libmilter gave up by itself. */
 bool callbacks_serve(void);
 
+/* For how long recipients have been waiting for a reply without a single one getting it,
+ * milliseconds; 0 while nobody waits. Every wait has a deadline, so this stays below a few of them.
+ * Any thread. */
+int64_t callbacks_stuck_ms(void);
+
 /* Main thread: no new sessions; callbacks_serve returns within about 5 s. */
 void callbacks_stop(void);
 

@@ -63,35 +63,39 @@ static void judge(struct check *check)
     verdict_judge(&check->circumstances, &result->verdict);
 }
 
-/* Also where a stale answer vouched the directory had been asked, in vain; and an action that is
- * none is an answer all the same. */
-static void tell_guard(struct guard *guard, const struct outcome *outcome)
-{
-    bool unavailable = outcome->standing == STANDING_UNAVAILABLE;
-    if (outcome->asked_now || outcome->interlock == INTERLOCK_BAD_ACTION)
-        guard_directory_answered(guard);
-    else if (outcome->tier == TIER_STALE || (unavailable && outcome->interlock != INTERLOCK_SHED))
-        guard_directory_failed(guard);
-}
-
 static void find(struct check *check, enum lookup_mode mode)
 {
     struct check_result *result = check->result;
     resolver_find(check->node->resolver, &result->address, mode, check->deadline, check->trace,
                   &result->outcome);
     if (mode != LOOKUP_DIRECTORY_DOWN)
-        tell_guard(check->node->guard, &result->outcome);
+        guard_note(check->node->guard, &result->outcome, check->node->settings);
     judge(check);
+}
+
+/* A 5xx that rests on what the directory has just said needs the sentinels to be there after it. */
+static void confirm_sentinels(struct check *check)
+{
+    const struct snapshot *node = check->node;
+    if (!node->sentinel || node->sentinels->count == 0 ||
+        !verdict_rests_on_an_answer(&check->circumstances, &check->result->verdict) ||
+        sentinel_confirm(node->sentinel, node->settings->lookup_slots, check->deadline))
+        return;
+    trace_add(check->trace, "the sentinel recipients were not found after the answer");
+    check->circumstances.node_interlock = INTERLOCK_SENTINEL;
+    verdict_judge(&check->circumstances, &check->result->verdict);
 }
 
 static void find_and_judge(struct check *check)
 {
     check->result->asked = true;
     find(check, check->mode);
-    if (check->mode != LOOKUP_CACHED || !verdict_wants_fresh_evidence(&check->result->verdict))
-        return;
-    trace_add(check->trace, "a 5xx needs a directory query made now: asking past the caches");
-    find(check, LOOKUP_ASK_NOW);
+    if (check->mode == LOOKUP_CACHED && verdict_wants_fresh_evidence(&check->result->verdict)) {
+        trace_add(check->trace, "a 5xx needs a directory query made now: asking past the caches");
+        find(check, LOOKUP_ASK_NOW);
+    }
+    if (check->mode != LOOKUP_DIRECTORY_DOWN)
+        confirm_sentinels(check);
 }
 
 static void trace_verdict(const struct check_result *result, struct trace *trace)

@@ -8,6 +8,7 @@
 #include "db/mysql_pool.h"
 #include "milter/command_learn.h"
 #include "milter/command_lookup.h"
+#include "milter/gauges.h"
 #include "milter/version.h"
 #include "shared/counters.h"
 #include "shared/text.h"
@@ -38,6 +39,14 @@ static void print_bounces(struct command_context *context)
     if (state.held_s > 0) {
         duration_print(state.held_s * 1000, time, sizeof time);
         fprintf(context->out, "no, rcptctl hold is in force for another %s\n", time);
+    } else if (state.missing[0] != '\0') {
+        fprintf(context->out, "no, the sentinel recipient %s is missing from the directory\n",
+                state.missing);
+    } else if (state.vanishing_s > 0) {
+        duration_print(state.vanishing_s * 1000, time, sizeof time);
+        fprintf(context->out,
+                "no, known-good recipients vanish faster than vanish_limit; at least for %s\n",
+                time);
     } else if (settings->role == ROLE_PRIMARY && *settings->role_maps == '\0') {
         fprintf(context->out, "no, a primary bounces nobody who is merely unknown\n");
     } else if (!state.answered) {
@@ -47,6 +56,18 @@ static void print_bounces(struct command_context *context)
     } else {
         fprintf(context->out, "yes\n");
     }
+}
+
+static void print_known_good(struct command_context *context)
+{
+    struct known_good_state state;
+    known_good_describe(context->snapshot->known_good, &state);
+    fprintf(context->out, "known-good store: ");
+    if (!state.works)
+        fprintf(context->out, "DEGRADED, %s; ", state.why.text);
+    fprintf(context->out,
+            "%" PRIu64 " recipients, the oldest confirmed %" PRId64 " s ago, %" PRIu64 " kB\n",
+            state.entries, state.oldest_s, state.file_bytes / 1024);
 }
 
 static int run_status(struct command_context *context, int argc, char **argv)
@@ -66,7 +87,14 @@ static int run_status(struct command_context *context, int argc, char **argv)
     print_bounces(context);
     mysql_pool_report(print_line, context->out);
     resolver_report(context->snapshot->resolver, print_line, context->out);
+    print_known_good(context);
     return 0;
+}
+
+static void print_number(FILE *out, bool json, bool first, const char *name, uint64_t value)
+{
+    fprintf(out, json ? "%s\"%s\": %" PRIu64 : "%s%s=%" PRIu64 "\n", json && !first ? ", " : "",
+            name, value);
 }
 
 static int run_stats(struct command_context *context, int argc, char **argv)
@@ -75,11 +103,15 @@ static int run_stats(struct command_context *context, int argc, char **argv)
     bool reset = argc == 2 && strcmp(argv[1], "--reset") == 0;
     if (argc > 2 || (argc == 2 && !json && !reset))
         return usage(context, argv[0]);
+    struct gauges gauges;
+    gauges_read(context->snapshot, &gauges);
     if (json)
         fprintf(context->out, "{");
     for (int i = 0; i < COUNTER_COUNT; i++)
-        fprintf(context->out, json ? "%s\"%s\": %" PRIu64 : "%s%s=%" PRIu64 "\n",
-                json && i > 0 ? ", " : "", counter_rows[i].name, counter_get((enum counter)i));
+        print_number(context->out, json, i == 0, counter_rows[i].name,
+                     counter_get((enum counter)i));
+    for (int i = 0; i < GAUGE_COUNT; i++)
+        print_number(context->out, json, false, gauge_rows[i].name, gauges.value[i]);
     if (json)
         fprintf(context->out, "}\n");
     if (reset)
@@ -175,7 +207,7 @@ static const struct command rows[] = {
      "is the recipient known, on what evidence, and what would we say?", true, true,
      command_lookup},
     {"status", "", "how the daemon and its servers are", false, true, run_status},
-    {"stats", "[--json | --reset]", "the counters", false, false, run_stats},
+    {"stats", "[--json | --reset]", "the counters and gauges", false, true, run_stats},
     {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", false, true, run_flush},
     {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known", false, true,
      run_hold},

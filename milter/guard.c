@@ -26,6 +26,17 @@ struct guard {
     bool answered;      /* lock */
     bool failed_before; /* lock: a lookup failed before the first answer */
     int64_t down_since; /* lock: monotonic ms of the first failure after an answer; 0: answering */
+
+    struct vanished *vanished; /* lock, as the next two: a ring of the last vanish_limit */
+    unsigned vanished_size, vanished_next;
+    int64_t vanishing_until; /* lock: monotonic ms; 0: not engaged */
+
+    char missing[GUARD_SENTINEL_MAX]; /* lock: the sentinel that is missing; "": none */
+};
+
+struct vanished {
+    struct digest recipient;
+    int64_t at_ms; /* monotonic; 0: nobody yet */
 };
 
 /* ---- the hold on disk ---- */
@@ -92,6 +103,7 @@ void guard_close(struct guard *guard)
     if (!guard)
         return;
     pthread_mutex_destroy(&guard->lock);
+    free(guard->vanished);
     free(guard);
 }
 
@@ -145,6 +157,102 @@ void guard_directory_failed(struct guard *guard)
         log_warning("the directory has not answered since the start: nobody is bounced for that");
 }
 
+/* ---- recipients that vanish ---- */
+
+/* Lock held. False where there is no memory for the ring. Another limit after a reload begins
+ * anew. */
+static bool size_ring(struct guard *guard, unsigned size)
+{
+    if (guard->vanished_size == size)
+        return true;
+    free(guard->vanished);
+    guard->vanished = calloc(size, sizeof *guard->vanished);
+    guard->vanished_size = guard->vanished ? size : 0;
+    guard->vanished_next = 0;
+    return guard->vanished != NULL;
+}
+
+/* Lock held. Writes it into the ring. True when it is one too many: the one it takes the place of
+ * had vanished within the window, too. */
+static bool one_too_many(struct guard *guard, const struct digest *recipient, int64_t now,
+                         int64_t window_ms)
+{
+    for (unsigned i = 0; i < guard->vanished_size; i++)
+        if (guard->vanished[i].at_ms != 0 && now - guard->vanished[i].at_ms < window_ms &&
+            digest_equal(&guard->vanished[i].recipient, recipient))
+            return false; /* the same one again: the store's mark is written a little later */
+    struct vanished *oldest = &guard->vanished[guard->vanished_next];
+    bool too_many = oldest->at_ms != 0 && now - oldest->at_ms < window_ms;
+    *oldest = (struct vanished){*recipient, now};
+    guard->vanished_next = (guard->vanished_next + 1) % guard->vanished_size;
+    return too_many;
+}
+
+void guard_recipient_vanished(struct guard *guard, const struct digest *recipient,
+                              struct settings_rate limit)
+{
+    if (!guard || limit.count == 0)
+        return;
+    int64_t now = clock_mono_ms(), window_ms = limit.window_s * 1000;
+    bool engages = false;
+    pthread_mutex_lock(&guard->lock);
+    if (size_ring(guard, limit.count)) {
+        bool too_many = one_too_many(guard, recipient, now, window_ms);
+        engages = too_many && guard->vanishing_until == 0;
+        if (too_many || guard->vanishing_until != 0)
+            guard->vanishing_until = now + window_ms;
+    }
+    pthread_mutex_unlock(&guard->lock);
+    if (engages)
+        log_error("more than %u recipients that were known good have vanished from the directory "
+                  "within %" PRId64 " s (vanish_limit), as if a table were being loaded: nobody is "
+                  "bounced until none has vanished for that long",
+                  limit.count, limit.window_s);
+}
+
+/* Lock held. How long it is engaged yet, in milliseconds; *ended: it was, and is no more. */
+static int64_t vanishing_ms(struct guard *guard, int64_t now, bool *ended)
+{
+    *ended = guard->vanishing_until != 0 && guard->vanishing_until <= now;
+    if (*ended)
+        guard->vanishing_until = 0;
+    return guard->vanishing_until ? guard->vanishing_until - now : 0;
+}
+
+static void say_vanishing_ended(bool ended)
+{
+    if (ended)
+        log_info("known-good recipients vanish no more (vanish_limit)");
+}
+
+void guard_note(struct guard *guard, const struct outcome *outcome, const struct settings *settings)
+{
+    /* An action that is none is an answer all the same. */
+    if (outcome->asked_now || outcome->interlock == INTERLOCK_BAD_ACTION)
+        guard_directory_answered(guard);
+    else if (outcome->directory_failed)
+        guard_directory_failed(guard);
+    if (outcome->vanished)
+        guard_recipient_vanished(guard, &outcome->vanished_key, settings->vanish_limit);
+}
+
+/* ---- sentinels ---- */
+
+void guard_sentinel_missing(struct guard *guard, const char *recipient)
+{
+    pthread_mutex_lock(&guard->lock);
+    bool was_missing = guard->missing[0] != '\0';
+    snprintf(guard->missing, sizeof guard->missing, "%s", recipient ? recipient : "");
+    pthread_mutex_unlock(&guard->lock);
+    if (recipient && !was_missing)
+        log_error(
+            "the sentinel recipient %s is missing from the directory: nobody is bounced until "
+            "it is back - is a table empty, or half loaded?",
+            recipient);
+    if (!recipient && was_missing)
+        log_info("the sentinel recipients are all there again");
+}
+
 /* ---- the question ---- */
 
 enum interlock guard_interlock(struct guard *guard, bool unavailable, int64_t outage_patience_s)
@@ -154,14 +262,20 @@ enum interlock guard_interlock(struct guard *guard, bool unavailable, int64_t ou
         return interlock;
     int64_t now = clock_mono_ms(), wall = clock_wall_s();
     pthread_mutex_lock(&guard->lock);
+    bool ended, vanishing = vanishing_ms(guard, now, &ended) > 0;
     if (guard->held_until > wall)
         interlock = INTERLOCK_HOLD;
+    else if (guard->missing[0] != '\0')
+        interlock = INTERLOCK_SENTINEL;
+    else if (vanishing)
+        interlock = INTERLOCK_VANISHING;
     else if (unavailable && !guard->answered)
         interlock = INTERLOCK_NO_ANSWER_YET;
     else if (unavailable && guard->down_since != 0 &&
              now - guard->down_since < outage_patience_s * 1000)
         interlock = INTERLOCK_OUTAGE;
     pthread_mutex_unlock(&guard->lock);
+    say_vanishing_ended(ended);
     return interlock;
 }
 
@@ -172,5 +286,9 @@ void guard_describe(struct guard *guard, struct guard_state *state)
     state->held_s = guard->held_until > wall ? guard->held_until - wall : 0;
     state->answered = guard->answered;
     state->outage_s = guard->down_since ? (now - guard->down_since) / 1000 : -1;
+    bool ended;
+    state->vanishing_s = (vanishing_ms(guard, now, &ended) + 999) / 1000;
+    memcpy(state->missing, guard->missing, sizeof state->missing);
     pthread_mutex_unlock(&guard->lock);
+    say_vanishing_ended(ended);
 }

@@ -35,7 +35,10 @@
 #include "shared/digest.h"
 #include "shared/log.h"
 
-enum { OVERRIDES_MAX = 256 };
+enum {
+    OVERRIDES_MAX = 256,
+    STUCK_SLACK_MS = 3000 /* for a machine that is busy with other things */
+};
 
 enum action { ACTION_RUN, ACTION_TEST, ACTION_PRINT };
 
@@ -217,6 +220,24 @@ static void reload(struct app *app, bool by_signal)
     tell_ready(app);
 }
 
+/* Only while lookups end: one may take lookup_deadline, and nothing takes twice that and more. */
+static void feed_watchdog(struct app *app)
+{
+    static bool starving; /* logged */
+    struct snapshot *snapshot = app_take(app);
+    int64_t limit_ms = 2 * snapshot->settings->lookup_deadline_ms + STUCK_SLACK_MS;
+    app_drop(app, snapshot);
+    int64_t stuck_ms = callbacks_stuck_ms();
+    bool stuck = stuck_ms >= limit_ms;
+    if (stuck && !starving)
+        log_error("no recipient has been answered for %lld s, though some wait: systemd's watchdog "
+                  "is not fed until one is",
+                  (long long)(stuck_ms / 1000));
+    starving = stuck;
+    if (!stuck)
+        notify_alive();
+}
+
 /* Until somebody wants us to stop; false where libmilter did that by itself. */
 static bool wait_for_events(struct app *app)
 {
@@ -224,7 +245,7 @@ static bool wait_for_events(struct app *app)
     while (!atomic_load(&milter_ended)) {
         struct pollfd watched[] = {{.fd = signal_fd, .events = POLLIN},
                                    {.fd = wake_fd, .events = POLLIN}};
-        notify_alive();
+        feed_watchdog(app);
         if (poll(watched, 2, interval) <= 0)
             continue;
         struct events events = take_events();

@@ -191,6 +191,13 @@ void verdict_judge(const struct circumstances *circumstances, struct verdict *ve
     }
 }
 
+bool verdict_rests_on_an_answer(const struct circumstances *circumstances,
+                                const struct verdict *verdict)
+{
+    return verdict->row->by_lookup && reply_is_5xx(&verdict->reply) &&
+           standing_of(circumstances) != STANDING_UNAVAILABLE;
+}
+
 bool verdict_wants_fresh_evidence(const struct verdict *verdict)
 {
     return verdict->interlock == INTERLOCK_OLD_EVIDENCE;

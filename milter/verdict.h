@@ -50,4 +50,8 @@ void verdict_judge(const struct circumstances *circumstances, struct verdict *ve
  * past the caches, and judge again. */
 bool verdict_wants_fresh_evidence(const struct verdict *verdict);
 
+/* A 5xx because of what the directory said, not because it said nothing. */
+bool verdict_rests_on_an_answer(const struct circumstances *circumstances,
+                                const struct verdict *verdict);
+
 #endif

@@ -53,7 +53,8 @@ def rcptctl_commands(root):
 
 
 def counters(root):
-    coded = re.findall(r'\bX\((\w+),\s*(?:\\\s*)?"', read(root / "shared/counters.h"))
+    sources = read(root / "shared/counters.h") + read(root / "milter/gauges.h")
+    coded = re.findall(r'\bX\((\w+),\s*(?:\\\s*)?"', sources)
     documented = re.findall(r"^\.It Cm (\w+)", section(root / MAN / "rcptctl.8", "COUNTERS"), re.M)
     return both_ways(set(coded), set(documented))
 
@@ -185,7 +186,8 @@ def test_nowhere_is_anything(check):
                         f"{MAN}/rcptctl.8": ".Sh DESCRIPTION\n"}),
     (rcptctl_commands, {"milter/command.c": "",
                         f"{MAN}/rcptctl.8": ".Sh DESCRIPTION\n.It Cm status\n"}),
-    (counters, {"shared/counters.h": 'X(sessions, "help")', f"{MAN}/rcptctl.8": ""}),
+    (counters, {"shared/counters.h": 'X(sessions, "help")', "milter/gauges.h": "",
+                f"{MAN}/rcptctl.8": ""}),
     (parameters, {"config/settings.c": '    {"node", "role", "primary", X},\n',
                   f"{MAN}/rcpt-milter.conf.5": ""}),
     (parameters, {"config/settings.c": "",

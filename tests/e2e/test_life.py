@@ -1,10 +1,12 @@
 """How the daemon starts, stops and lives beside its like; what it logs; what it tells systemd."""
 
 import os
+import re
 import resource
 import signal
 import socket
 import stat
+import subprocess
 import threading
 
 import pytest
@@ -221,6 +223,66 @@ def test_systemd_is_told_of_every_change(world, known):
 
     milter.stop()
     listener.wait("STOPPING=1", mark)
+    listener.close()
+
+
+# In place of the C library's: while the file HANG is there, a wait with a deadline does not end.
+HANG = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *at)
+{
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+    for (;;) {
+        int result = real(cond, lock, at);
+        if (result == 0 || access(getenv("HANG"), F_OK) != 0)
+            return result;
+        pthread_mutex_unlock(lock);
+        usleep(10000);
+        pthread_mutex_lock(lock);
+    }
+}
+"""
+
+
+def uptime_s(milter):
+    return int(re.search(r"running for (\d+) s", milter.ctl("status").stdout)[1])
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["late ones end", "none ends"])
+def test_the_watchdog_is_fed_only_while_lookups_end(world, own_directory, own_recipients, hangs):
+    """A lookup that outlives its deadline is a mistake of ours; systemd then starts us anew. One
+    that ends at its deadline, because MySQL hangs, is daily life."""
+    library, flag = world.file("hang.so", ""), world.scratch.new("hang") / "flag"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, world.file("hang.c", HANG)], check=True)
+    listener = NotifySocket(world.scratch.new("notify") / "sock")
+    milter = world.milter(
+        recipient_maps=own_recipients, lookup_deadline="100ms",
+        environment={"NOTIFY_SOCKET": str(listener.path), "WATCHDOG_USEC": "400000",
+                     "LD_PRELOAD": str(library), "HANG": str(flag)},
+    )  # fmt: skip
+    own_directory.suspend()
+    if hangs:
+        flag.touch()
+    with milter.session() as session:
+        session.mail()
+        session.send("R", b"<alice@example.test>\0")
+        if hangs:
+            wait_until(lambda: milter.log.find("watchdog is not fed"), what="it to starve")
+            fed = len(listener.messages)
+            later = uptime_s(milter) + 2
+            wait_until(lambda: uptime_s(milter) >= later, what="some intervals to pass")
+            assert not [m for m in listener.messages[fed:] if "WATCHDOG" in m]
+        flag.unlink(missing_ok=True)
+        assert session.answer().code == 451
+    fed = len(listener.messages)
+    listener.wait("WATCHDOG=1", fed)
+    own_directory.resume()
     listener.close()
 
 

@@ -25,7 +25,7 @@ static void check_cached(const struct reply_setting *setting)
     char text[OUTCOME_TEXT_MAX];
     size_t length = outcome_encode(&outcome, &key, text);
     assert(length > 0);
-    assert(outcome_decode(text, length, &key, outcome.verified, &outcome));
+    assert(outcome_decode(text, length, &key, &outcome));
 }
 
 static void check_setting(const char *value, const struct reply_setting *setting)

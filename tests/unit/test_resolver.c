@@ -11,6 +11,7 @@
 
 #include "db/resolver.h"
 #include "shared/digest.h"
+#include "tests/unit/clock_shift.h"
 
 struct node {
     struct settings *settings;
@@ -380,6 +381,49 @@ static void an_absence_never_vouches(void **state)
     node_close(&node);
 }
 
+static int reset_clock(void **state)
+{
+    (void)state;
+    clock_shift_s = 0;
+    return 0;
+}
+
+static void after_the_clock_was_set_back_what_memcached_knows_still_vouches(void **state)
+{
+    (void)state;
+    struct node node =
+        NODE(RECIPIENTS, memcache_setting(), prefix("back"), "process_cache_entries=0");
+    find(&node, "alice@example.com");
+    find(&node, "bob@example.com");
+    clock_shift_s = -3600;
+    assert_int_equal(find_mode(&node, "alice@example.com", LOOKUP_DIRECTORY_DOWN).tier, TIER_STALE);
+    assert_int_equal(find_mode(&node, "bob@example.com", LOOKUP_DIRECTORY_DOWN).standing,
+                     STANDING_UNAVAILABLE);
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_DIRECTORY);
+    clock_shift_s = -3800; /* what the clocks of nodes may differ, */
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_MEMCACHE);
+    clock_shift_s = -4000; /* and more */
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_DIRECTORY);
+    node_close(&node);
+}
+
+static void after_the_clock_was_set_ahead_what_the_process_cache_knows_still_vouches(void **state)
+{
+    (void)state;
+    struct node node = NODE(RECIPIENTS, "process_cache_ttl=1h", "positive_ttl=1h");
+    find(&node, "alice@example.com");
+    find(&node, "bob@example.com");
+    clock_shift_s = 7200;
+    assert_int_equal(find_mode(&node, "alice@example.com", LOOKUP_DIRECTORY_DOWN).tier, TIER_STALE);
+    assert_int_equal(find_mode(&node, "bob@example.com", LOOKUP_DIRECTORY_DOWN).standing,
+                     STANDING_UNAVAILABLE);
+    assert_int_equal(find(&node, "alice@example.com").tier, TIER_DIRECTORY);
+    clock_shift_s = 14 * 86400; /* past stale_ttl */
+    assert_int_equal(find_mode(&node, "alice@example.com", LOOKUP_DIRECTORY_DOWN).standing,
+                     STANDING_UNAVAILABLE);
+    node_close(&node);
+}
+
 static void a_missing_memcached_changes_no_answer(void **state)
 {
     (void)state;
@@ -389,6 +433,182 @@ static void a_missing_memcached_changes_no_answer(void **state)
     expect(&node, "bob@example.com", STANDING_ABSENT);
     assert_false(resolver_flush_all(node.resolver, &fault));
     assert_string_not_equal(fault.text, "");
+    node_close(&node);
+}
+
+/* ---- the known-good store ---- */
+
+static char directory[] = "/tmp/rcpt-milter-resolver.XXXXXX";
+static struct known_good *store;
+
+static int open_store(void **state)
+{
+    (void)state;
+    strcpy(directory + strlen(directory) - 6, "XXXXXX");
+    store = mkdtemp(directory) ? known_good_open(directory, known_good_limits()) : NULL;
+    return store ? 0 : -1;
+}
+
+static int close_store(void **state)
+{
+    (void)state;
+    char command[sizeof directory + 16];
+    known_good_close(store);
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    return system(command);
+}
+
+static struct node lent(struct node node)
+{
+    resolver_lend_known_good(node.resolver, store);
+    return node;
+}
+
+#define STORE_NODE(...) lent(NODE("process_cache_entries=0", __VA_ARGS__))
+
+static void know(const char *key, int64_t confirmed, int64_t gone)
+{
+    struct digest digest = digest_shared(key, strlen(key));
+    struct fault fault = {{0}};
+    known_good_confirm(store, &digest, confirmed);
+    assert_true(known_good_learn(store, NULL, 0, confirmed, &fault));
+    if (gone != 0)
+        known_good_mark_gone(store, &digest, gone);
+    assert_true(known_good_learn(store, NULL, 0, confirmed, &fault));
+}
+
+static bool is_in_store(const char *key)
+{
+    struct digest digest = digest_shared(key, strlen(key));
+    struct known_good_entry entry;
+    struct fault fault = {{0}};
+    assert_true(known_good_learn(store, NULL, 0, 0, &fault));
+    return known_good_find(store, &digest, &entry);
+}
+
+static void what_the_directory_confirms_vouches_when_it_is_away(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE("recipient_maps=inline:{alice@example.com=1}");
+    expect(&node, "alice@example.com", STANDING_KNOWN);
+    assert_true(is_in_store("alice@example.com"));
+    node_close(&node);
+
+    node = STORE_NODE("recipient_maps=fail:away");
+    struct outcome outcome = find(&node, "alice@example.com");
+    assert_int_equal(outcome.standing, STANDING_KNOWN);
+    assert_int_equal(outcome.tier, TIER_KNOWN_GOOD);
+    assert_false(outcome.asked_now);
+    assert_true(outcome.directory_failed);
+    assert_true(outcome.verified > 0);
+    expect(&node, "bob@example.com", STANDING_UNAVAILABLE);
+    node_close(&node);
+}
+
+static void only_the_key_that_was_found_is_confirmed(void **state)
+{
+    (void)state;
+    struct node node =
+        STORE_NODE("recipient_maps=inline:{@catch.example=1}", "recipient_delimiter=+");
+    expect(&node, "anybody+x@catch.example", STANDING_KNOWN);
+    assert_true(is_in_store("@catch.example"));
+    assert_false(is_in_store("anybody+x@catch.example"));
+    assert_false(is_in_store("anybody@catch.example"));
+    node_close(&node);
+}
+
+static void nobody_but_a_known_recipient_is_confirmed(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE("recipient_maps=inline:{alice@example.com=1}",
+                                  "access_maps=inline:{{odd@example.com=REJECT no}}",
+                                  "domain_maps=inline:{example.com=1}");
+    expect(&node, "odd@example.com", STANDING_OVERRIDE);
+    expect(&node, "bob@example.com", STANDING_ABSENT);
+    expect(&node, "a@elsewhere.example", STANDING_FOREIGN);
+    assert_false(is_in_store("odd@example.com"));
+    assert_false(is_in_store("bob@example.com"));
+    assert_false(is_in_store("a@elsewhere.example"));
+    node_close(&node);
+}
+
+/* confirmed and gone: so many seconds ago; -1: not gone. */
+static void entries_vouch_for_known_good_ttl_and_removal_grace(void **state)
+{
+    (void)state;
+    static const struct {
+        int confirmed, gone;
+        bool vouches;
+    } rows[] = {{0, -1, true},     {990, -1, true},   {1010, -1, false}, {500, 90, true},
+                {500, 110, false}, {1010, 90, false}, {-500, -1, true}};
+    struct node node =
+        STORE_NODE("recipient_maps=fail:away", "known_good_ttl=1000s", "removal_grace=100s");
+    int64_t now = clock_wall_s();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "row%zu@example.com", i);
+        know(key, now - rows[i].confirmed, rows[i].gone < 0 ? 0 : now - rows[i].gone);
+        expect(&node, key, rows[i].vouches ? STANDING_KNOWN : STANDING_UNAVAILABLE);
+    }
+    node_close(&node);
+}
+
+static void a_known_good_recipient_that_turns_absent_is_held_and_vanishes_once(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE("recipient_maps=inline:{x@example.com=1}", "removal_grace=100s");
+    know("alice@example.com", clock_wall_s() - 86400, 0);
+    struct outcome outcome = find(&node, "alice@example.com");
+    assert_int_equal(outcome.standing, STANDING_ABSENT);
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_true(outcome.vanished);
+    assert_true(is_in_store("alice@example.com")); /* and written that it is gone */
+    outcome = find(&node, "alice@example.com");
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_false(outcome.vanished);
+    outcome = find(&node, "bob@example.com");
+    assert_int_equal(outcome.interlock, INTERLOCK_NONE);
+    assert_false(outcome.vanished);
+    node_close(&node);
+}
+
+static void without_a_grace_it_still_counts_as_vanished(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE("recipient_maps=inline:{x@example.com=1}", "removal_grace=0");
+    know("alice@example.com", clock_wall_s(), 0);
+    struct outcome outcome = find(&node, "alice@example.com");
+    assert_int_equal(outcome.interlock, INTERLOCK_NONE);
+    assert_true(outcome.vanished);
+    node_close(&node);
+}
+
+static void one_that_comes_back_is_known_good_again(void **state)
+{
+    (void)state;
+    int64_t now = clock_wall_s();
+    struct node node = STORE_NODE("recipient_maps=inline:{alice@example.com=1}");
+    know("alice@example.com", now - 1000, now - 900);
+    expect(&node, "alice@example.com", STANDING_KNOWN);
+    assert_true(is_in_store("alice@example.com"));
+    node_close(&node);
+    node = STORE_NODE("recipient_maps=fail:away", "removal_grace=100s");
+    expect(&node, "alice@example.com", STANDING_KNOWN);
+    node_close(&node);
+}
+
+static void trouble_that_is_none_of_the_directory_is_not_blamed_on_it(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE("recipient_maps=fail:away");
+    struct outcome outcome = find(&node, "bob@example.com");
+    assert_true(outcome.directory_failed);
+    node_close(&node);
+    node = STORE_NODE("recipient_maps=inline:{x@example.com=1}",
+                      "access_maps=inline:{{bob@example.com=no action}}");
+    outcome = find(&node, "bob@example.com");
+    assert_int_equal(outcome.interlock, INTERLOCK_BAD_ACTION);
+    assert_false(outcome.directory_failed);
     node_close(&node);
 }
 
@@ -422,7 +642,19 @@ int main(void)
         cmocka_unit_test(a_flush_on_one_node_is_seen_by_another),
         cmocka_unit_test(a_stale_known_vouches_only_while_the_directory_is_unavailable),
         cmocka_unit_test(an_absence_never_vouches),
+#define WITH_CLOCK(test) cmocka_unit_test_teardown(test, reset_clock)
+        WITH_CLOCK(after_the_clock_was_set_back_what_memcached_knows_still_vouches),
+        WITH_CLOCK(after_the_clock_was_set_ahead_what_the_process_cache_knows_still_vouches),
         cmocka_unit_test(a_missing_memcached_changes_no_answer),
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)
+        WITH_STORE(what_the_directory_confirms_vouches_when_it_is_away),
+        WITH_STORE(only_the_key_that_was_found_is_confirmed),
+        WITH_STORE(nobody_but_a_known_recipient_is_confirmed),
+        WITH_STORE(entries_vouch_for_known_good_ttl_and_removal_grace),
+        WITH_STORE(a_known_good_recipient_that_turns_absent_is_held_and_vanishes_once),
+        WITH_STORE(without_a_grace_it_still_counts_as_vanished),
+        WITH_STORE(one_that_comes_back_is_known_good_again),
+        WITH_STORE(trouble_that_is_none_of_the_directory_is_not_blamed_on_it),
     };
     return cmocka_run_group_tests_name("resolver", tests, set_up, NULL);
 }

@@ -260,7 +260,7 @@ static void bounds_themselves_are_allowed_and_their_neighbours_are_not(void **st
                                        "process_cache_ttl = 0",
                                        "milter_socket_mode = 0777",
                                        "vanish_limit = 1/1s",
-                                       "vanish_limit = 1000000/1d",
+                                       "vanish_limit = 10000/1d",
                                        "escalate_after = 0"};
     static const struct {
         const char *line, *message;
@@ -366,7 +366,7 @@ static void what_is_no_value_of_its_type_is_refused(void **state)
         {"vanish_limit = 20", "\"20\" is not a rate (such as 20/10m, or 0 for none)"},
         {"vanish_limit = /10m", "\"/10m\" is not a rate (such as 20/10m, or 0 for none)"},
         {"vanish_limit = x/10m", "\"x/10m\": \"x\" is not a number"},
-        {"vanish_limit = 0/10m", "\"0/10m\": \"0\" is not between 1 and 1000000"},
+        {"vanish_limit = 0/10m", "\"0/10m\": \"0\" is not between 1 and 10000"},
         {"vanish_limit = 20/2d", "\"20/2d\": \"2d\" is not between 1s and 1d"},
         {"vanish_limit = 20/1500ms", "\"20/1500ms\" is not over a whole number of seconds"},
         {"held_reply = 450",

@@ -1,0 +1,44 @@
+/*
+ * gauges - numbers that say how things are now, as counters say what has been. One row each,
+ * printed by `rcptctl stats` after the counters and not reset with them. Any thread.
+ */
+#ifndef MILTER_GAUGES_H
+#define MILTER_GAUGES_H
+
+#include <stdint.h>
+
+#include "milter/app.h"
+
+/* X(name, help) */
+#define GAUGES(X)                                                                                  \
+    X(directory_outage_seconds, "how long the directory has not been answering")                   \
+    X(hold_seconds, "how long rcptctl hold is in force yet")                                       \
+    X(sentinel_missing, "1 while a sentinel recipient is missing")                                 \
+    X(vanishing, "1 while known-good recipients vanish faster than vanish_limit")                  \
+    X(known_good_works, "1 while the known-good store can be read and written")                    \
+    X(known_good_entries, "recipients in the known-good store")                                    \
+    X(known_good_oldest_seconds, "age of the oldest confirmation in the known-good store")         \
+    X(known_good_bytes, "size of the known-good store on disk")                                    \
+    X(known_good_dropped, "confirmations the known-good store had no room for in its queue")
+
+enum gauge {
+#define GAUGE_NAME(name, help) GAUGE_##name,
+    GAUGES(GAUGE_NAME)
+#undef GAUGE_NAME
+        GAUGE_COUNT
+};
+
+struct gauge_row {
+    const char *name;
+    const char *help;
+};
+
+extern const struct gauge_row gauge_rows[GAUGE_COUNT];
+
+struct gauges {
+    uint64_t value[GAUGE_COUNT];
+};
+
+void gauges_read(const struct snapshot *snapshot, struct gauges *gauges);
+
+#endif
