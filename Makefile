@@ -123,8 +123,9 @@ install: all
 	for page in packaging/man/*.[58]; do \
 	    install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/rcpt-milter.service \
-	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/rcpt-milter.service
+	for unit in rcpt-milter.service rcpt-milter-learn.service rcpt-milter-learn.timer; do \
+	    sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/$$unit \
+	        > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; done
 
 clean:
 	rm -rf build

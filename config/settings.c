@@ -69,6 +69,7 @@ static const struct setting_row rows[] = {
 
     {"evidence", "known_good_ttl", "30d", VALUE_TIME_S, AT(known_good_ttl_s), S, 3650 * DAY, false},
     {"evidence", "removal_grace", "1d", VALUE_TIME_S, AT(removal_grace_s), 0, 365 * DAY, false},
+    {"evidence", "max_replica_lag", "0s", VALUE_TIME_S, AT(max_replica_lag_s), 0, DAY, false},
     {"evidence", "sentinel_recipients", "", VALUE_LIST, AT(sentinel_recipients), 0, 0, false},
     {"evidence", "sentinel_interval", "10s", VALUE_TIME_S, AT(sentinel_interval_s), S, HOUR, false},
     {"evidence", "vanish_limit", "20/10m", VALUE_RATE, AT(vanish_limit), 1, 10000, false},

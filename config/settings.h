@@ -57,6 +57,7 @@ struct settings {
     /* evidence */
     int64_t known_good_ttl_s;
     int64_t removal_grace_s;
+    int64_t max_replica_lag_s; /* 0: off */
     char *sentinel_recipients;
     int64_t sentinel_interval_s;
     struct settings_rate {

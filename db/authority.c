@@ -86,7 +86,17 @@ struct question {
     const struct address *address;
     struct deadline deadline;
     struct trace *trace;
+    bool lagging; /* some map's "no" came from a server that may be behind its primary */
+    struct fault lag;
 };
+
+static void keep_lag(struct question *question, const struct finding *finding)
+{
+    if (finding->answer != ABSENT || !finding->lagging || question->lagging)
+        return;
+    question->lagging = true;
+    question->lag = finding->why;
+}
 
 static void become_unavailable(struct outcome *outcome, const struct finding *finding)
 {
@@ -104,6 +114,7 @@ static bool ask_domain_maps(struct question *question, struct outcome *outcome)
         return false;
     struct finding finding = {0};
     maps_find(maps, question->address->domain, question->deadline, question->trace, &finding);
+    keep_lag(question, &finding);
     if (finding.answer == FOUND)
         return false;
     if (finding.answer == ABSENT)
@@ -119,6 +130,7 @@ static bool ask_access_map(struct question *question, const char *key, struct ou
     struct finding finding = {0};
     maps_value(question->authority->access_maps, key, question->deadline, question->trace,
                &finding);
+    keep_lag(question, &finding);
     if (finding.answer == ABSENT)
         return false;
     if (finding.answer == UNAVAILABLE) {
@@ -166,6 +178,7 @@ static void ask_recipient_maps(struct question *question, const struct address_p
     for (size_t i = 0; i < probes->count; i++) {
         struct finding finding = {0};
         maps_find(maps, probes->key[i], question->deadline, question->trace, &finding);
+        keep_lag(question, &finding);
         if (finding.answer == FOUND) {
             outcome->standing = STANDING_KNOWN;
             outcome->probe = (unsigned char)i;
@@ -190,6 +203,18 @@ static void ask_maps(struct question *question, struct outcome *outcome)
     address_probes(question->address, question->authority->settings->recipient_delimiter, &probes);
     if (!ask_access_maps(question, &probes, outcome))
         ask_recipient_maps(question, &probes, outcome);
+}
+
+/* Whatever rests on a "no" of a server that may be behind: a mailbox, a domain, or an address's own
+ * action before its domain's, may be on its way. */
+static void hold_for_lag(const struct question *question, struct outcome *outcome)
+{
+    enum standing standing = outcome->standing;
+    if (!question->lagging || (standing != STANDING_ABSENT && standing != STANDING_FOREIGN &&
+                               standing != STANDING_OVERRIDE))
+        return;
+    outcome->interlock = INTERLOCK_REPLICA_LAG;
+    outcome->why = question->lag;
 }
 
 /* A caller that is about to wait for a server takes one of lookup_slots; false when all are taken.
@@ -241,13 +266,15 @@ static void shed(struct authority *authority, struct trace *trace, struct outcom
 void authority_ask(struct authority *authority, const struct address *address,
                    struct deadline deadline, struct trace *trace, struct outcome *outcome)
 {
-    struct question question = {authority, address, deadline, trace};
+    struct question question = {
+        .authority = authority, .address = address, .deadline = deadline, .trace = trace};
     if (!take_slot(authority, authority->waits)) {
         shed(authority, trace, outcome);
         return;
     }
     int64_t verified = clock_wall_s(); /* before the query: the answer is no younger than it says */
     ask_maps(&question, outcome);
+    hold_for_lag(&question, outcome);
     return_slot(authority, authority->waits);
     count_answer(outcome);
     if (outcome->standing == STANDING_UNAVAILABLE)
@@ -268,8 +295,10 @@ enum role authority_ask_role(struct authority *authority, const char *domain,
         maps_value(authority->role_maps, domain, deadline, trace, &finding);
         return_slot(authority, waits);
     }
-    *answered = finding.answer != UNAVAILABLE;
-    if (finding.answer == ABSENT)
+    /* The domain may have a role on the primary already: no more is known than in an outage. */
+    bool lagging = finding.answer == ABSENT && finding.lagging;
+    *answered = finding.answer != UNAVAILABLE && !lagging;
+    if (finding.answer == ABSENT && !lagging)
         return authority->settings->role;
     if (finding.answer == FOUND && text_same_word(finding.value, role_name(ROLE_FALLBACK)))
         return ROLE_FALLBACK;

@@ -25,6 +25,7 @@ void finding_set_found(struct finding *finding, const char *value)
     finding->value[length] = '\0';
     finding->answer = FOUND;
     finding->late = false;
+    finding->lagging = false;
     fault_clear(&finding->why);
 }
 
@@ -32,6 +33,7 @@ void finding_set_absent(struct finding *finding)
 {
     finding->answer = ABSENT;
     finding->late = false;
+    finding->lagging = false;
     finding->value[0] = '\0';
     fault_clear(&finding->why);
 }

@@ -27,7 +27,8 @@ struct finding {
     enum answer answer;
     bool late; /* UNAVAILABLE because the deadline passed, not because of trouble */
     char value[FINDING_VALUE_MAX]; /* FOUND: the first value, cut to fit; else "" */
-    struct fault why;              /* UNAVAILABLE: the reason */
+    struct fault why;              /* UNAVAILABLE, or lagging: the reason */
+    bool lagging; /* ABSENT, but the server may be behind its primary: max_replica_lag */
 };
 
 void finding_set_found(struct finding *finding, const char *value); /* value may be NULL */

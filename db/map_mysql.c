@@ -37,6 +37,8 @@ static void *mysql_map_open(const char *path, const struct map_context *context,
         return NULL;
     }
     map->table = mysql_table_read(path, fault);
+    if (map->table)
+        map->table->max_replica_lag_s = context->settings->max_replica_lag_s;
     if (map->table && !context->offline)
         map->pool = mysql_pool_take(map->table, context->settings, fault);
     if (map->table && (map->pool || context->offline))

@@ -175,32 +175,47 @@ static void map_ask(const struct map *map, const char *key, struct deadline dead
               said[0] ? ": " : "", said);
 }
 
+/* One map's ABSENT is no better than its server. The first reason is told. */
+static void keep_lag(struct finding *absent, const struct finding *finding)
+{
+    if (!finding->lagging || absent->lagging)
+        return;
+    absent->lagging = true;
+    absent->why = finding->why;
+}
+
 void maps_find(const struct maps *maps, const char *key, struct deadline deadline,
                struct trace *trace, struct finding *finding)
 {
-    struct finding trouble = {.answer = ABSENT};
+    struct finding trouble = {.answer = UNAVAILABLE}, absent = {.answer = ABSENT};
+    bool failed = false, late = false;
     for (size_t i = 0; i < maps->count; i++) {
         map_ask(&maps->list[i], key, deadline, trace, finding);
         if (finding->answer == FOUND)
             return;
-        if (finding->answer == ABSENT)
+        if (finding->answer == ABSENT) {
+            keep_lag(&absent, finding);
             continue;
+        }
         /* The first reason is told. If any map was merely late, we did not hear all there is. */
-        bool late = trouble.late || finding->late;
-        if (trouble.answer == ABSENT)
+        late |= finding->late;
+        if (!failed)
             trouble = *finding;
-        trouble.late = late;
+        failed = true;
     }
-    *finding = trouble;
+    trouble.late = late;
+    *finding = failed ? trouble : absent;
 }
 
 void maps_value(const struct maps *maps, const char *key, struct deadline deadline,
                 struct trace *trace, struct finding *finding)
 {
-    finding_set_absent(finding);
+    struct finding absent = {.answer = ABSENT};
     for (size_t i = 0; i < maps->count; i++) {
         map_ask(&maps->list[i], key, deadline, trace, finding);
         if (finding->answer != ABSENT)
             return;
+        keep_lag(&absent, finding);
     }
+    *finding = absent;
 }

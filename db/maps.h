@@ -8,7 +8,9 @@
  *             domain_maps: one map's word that it exists is enough.
  * maps_value  what is the key's value? The first FOUND in order, but UNAVAILABLE if a map before
  *             it could not be asked: it might have said something else. For access_maps and
- * role_maps.
+ *             role_maps.
+ *
+ * An ABSENT is lagging if any of the ABSENTs it is made of is.
  *
  * Of an empty list both say ABSENT, although nobody was asked: the caller looks at maps_empty
  * first. Any thread may ask. `proxy:mysql:` is `mysql:`. Maps are separated by commas or white

@@ -1,14 +1,18 @@
 #include "db/mysql_client.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "db/mysql_compat.h"
+#include "shared/text.h"
 
 struct mysql_client {
     MYSQL mysql;
+    unsigned status_form; /* which statement its server understands: see status_statements */
 };
 
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
@@ -37,78 +41,12 @@ void mysql_client_thread_end(void)
     mysql_thread_end();
 }
 
-/* Names as in the manuals of MariaDB and MySQL, without ER_ and CR_. */
-static const struct {
-    unsigned number;
-    enum mysql_error_class class;
-} classes[] = {
-    /* the server, or the way to it */
-    {1040, MYSQL_ERROR_SERVER}, /* CON_COUNT_ERROR */
-    {1041, MYSQL_ERROR_SERVER}, /* OUT_OF_RESOURCES */
-    {1053, MYSQL_ERROR_SERVER}, /* SERVER_SHUTDOWN */
-    {1135, MYSQL_ERROR_SERVER}, /* CANT_CREATE_THREAD */
-    {1158, MYSQL_ERROR_SERVER}, /* NET_READ_ERROR */
-    {1159, MYSQL_ERROR_SERVER}, /* NET_READ_INTERRUPTED */
-    {1160, MYSQL_ERROR_SERVER}, /* NET_ERROR_ON_WRITE */
-    {1161, MYSQL_ERROR_SERVER}, /* NET_WRITE_INTERRUPTED */
-    {1203, MYSQL_ERROR_SERVER}, /* TOO_MANY_USER_CONNECTIONS */
-    {1226, MYSQL_ERROR_SERVER}, /* USER_LIMIT_REACHED */
-    {1927, MYSQL_ERROR_SERVER}, /* CONNECTION_KILLED */
-    {2002, MYSQL_ERROR_SERVER}, /* CONNECTION_ERROR */
-    {2003, MYSQL_ERROR_SERVER}, /* CONN_HOST_ERROR */
-    {2005, MYSQL_ERROR_SERVER}, /* UNKNOWN_HOST */
-    {2006, MYSQL_ERROR_SERVER}, /* SERVER_GONE_ERROR */
-    {2013, MYSQL_ERROR_SERVER}, /* SERVER_LOST */
-    {2026, MYSQL_ERROR_SERVER}, /* SSL_CONNECTION_ERROR */
-    {2055, MYSQL_ERROR_SERVER}, /* SERVER_LOST_EXTENDED */
-    {4031, MYSQL_ERROR_SERVER}, /* CLIENT_INTERACTION_TIMEOUT */
-    /* time */
-    {1205, MYSQL_ERROR_SERVER}, /* LOCK_WAIT_TIMEOUT */
-    {1317, MYSQL_ERROR_SERVER}, /* QUERY_INTERRUPTED */
-    {1969, MYSQL_ERROR_SERVER}, /* STATEMENT_TIMEOUT */
-    {3024, MYSQL_ERROR_SERVER}, /* QUERY_TIMEOUT */
-    /* the session */
-    {1213, MYSQL_ERROR_STATEMENT}, /* LOCK_DEADLOCK */
-    {1243, MYSQL_ERROR_STATEMENT}, /* UNKNOWN_STMT_HANDLER */
-    {1615, MYSQL_ERROR_STATEMENT}, /* NEED_REPREPARE */
-    {2057, MYSQL_ERROR_STATEMENT}, /* NEW_STMT_METADATA */
-    /* the bytes of this key */
-    {1153, MYSQL_ERROR_KEY}, /* NET_PACKET_TOO_LARGE */
-    {1267, MYSQL_ERROR_KEY}, /* CANT_AGGREGATE_2COLLATIONS */
-    {1270, MYSQL_ERROR_KEY}, /* CANT_AGGREGATE_3COLLATIONS */
-    {1271, MYSQL_ERROR_KEY}, /* CANT_AGGREGATE_NCOLLATIONS */
-    {1292, MYSQL_ERROR_KEY}, /* TRUNCATED_WRONG_VALUE */
-    {1300, MYSQL_ERROR_KEY}, /* INVALID_CHARACTER_STRING */
-    {1366, MYSQL_ERROR_KEY}, /* TRUNCATED_WRONG_VALUE_FOR_FIELD */
-    {1406, MYSQL_ERROR_KEY}, /* DATA_TOO_LONG */
-    {3854, MYSQL_ERROR_KEY}, /* CANNOT_CONVERT_STRING */
-    {3988, MYSQL_ERROR_KEY}, /* IMPOSSIBLE_STRING_CONVERSION */
-};
-
-enum mysql_error_class mysql_error_classify(unsigned number)
-{
-    if (number == 0)
-        return MYSQL_NO_ERROR;
-    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
-        if (classes[i].number == number)
-            return classes[i].class;
-    /* 2000 to 2999 are the library's own: out of step, a malformed packet. Nobody can say what
-     * state the connection is in. */
-    return number >= 2000 && number < 3000 ? MYSQL_ERROR_STATEMENT : MYSQL_ERROR_SETUP;
-}
-
-static bool number_means_lost(unsigned number)
-{
-    return number == 2006 || number == 2013 || number == 2055 || number == 4031 || number == 1927 ||
-           number == 1053;
-}
-
 static void take_error(struct mysql_client *client, struct mysql_trouble *trouble,
                        struct fault *fault)
 {
     trouble->number = mysql_errno(&client->mysql);
     trouble->class = mysql_error_classify(trouble->number);
-    trouble->connection_lost = number_means_lost(trouble->number);
+    trouble->connection_lost = mysql_error_means_lost(trouble->number);
     if (trouble->class == MYSQL_NO_ERROR) /* a failure that left no number */
         trouble->class = MYSQL_ERROR_STATEMENT;
     fault_set(fault, "error %u: %s", trouble->number, mysql_error(&client->mysql));
@@ -141,6 +79,21 @@ static void set_options(MYSQL *mysql, const struct mysql_source *source,
         compat_require_tls(mysql, source->tls_verify_cert);
 }
 
+/* 0: a statement may take as long as it likes. */
+static bool limit_statements(struct mysql_client *client, unsigned s)
+{
+    enum { UNKNOWN_SYSTEM_VARIABLE = 1193 };
+    char sql[64];
+    snprintf(sql, sizeof sql, "SET SESSION max_statement_time = %u", s);
+    if (mysql_query(&client->mysql, sql) == 0)
+        return true;
+    if (mysql_errno(&client->mysql) != UNKNOWN_SYSTEM_VARIABLE)
+        return false;
+    snprintf(sql, sizeof sql, "SET SESSION max_execution_time = %u", s * 1000);
+    return mysql_query(&client->mysql, sql) == 0 ||
+           mysql_errno(&client->mysql) == UNKNOWN_SYSTEM_VARIABLE; /* before MySQL 5.7.8 */
+}
+
 /*
  * What the server's administrator may have set otherwise, and a lookup needs so:
  * - autocommit, or a connection that lives for hours reads from the snapshot of its first query;
@@ -158,15 +111,7 @@ static bool prepare_session(struct mysql_client *client, const struct mysql_time
     if (mysql_query(&client->mysql, sql) != 0)
         return false;
 
-    enum { UNKNOWN_SYSTEM_VARIABLE = 1193 };
-    snprintf(sql, sizeof sql, "SET SESSION max_statement_time = %u", timeouts->query_s);
-    if (mysql_query(&client->mysql, sql) == 0)
-        return true;
-    if (mysql_errno(&client->mysql) != UNKNOWN_SYSTEM_VARIABLE)
-        return false;
-    snprintf(sql, sizeof sql, "SET SESSION max_execution_time = %u", timeouts->query_s * 1000);
-    return mysql_query(&client->mysql, sql) == 0 ||
-           mysql_errno(&client->mysql) == UNKNOWN_SYSTEM_VARIABLE; /* before MySQL 5.7.8 */
+    return limit_statements(client, timeouts->query_s);
 }
 
 static bool connect_to(struct mysql_client *client, const struct mysql_source *source,
@@ -201,6 +146,7 @@ struct mysql_client *mysql_client_connect(const struct mysql_source *source,
         fault_set(fault, "out of memory");
         return NULL;
     }
+    client->status_form = 0;
     set_options(&client->mysql, source, timeouts);
     if (connect_to(client, source, host, timeouts))
         return client;
@@ -229,59 +175,53 @@ size_t mysql_client_escape(void *client, char *to, const char *bytes, size_t len
     return mysql_real_escape_string(mysql, to, bytes, (unsigned long)length);
 }
 
-/* What one statement has given so far. */
-struct harvest {
-    const struct mysql_table *table;
-    const char *key;
+/* ---- one statement ---- */
+
+/* What is done with its rows. */
+struct rows {
+    bool (*take)(void *context, MYSQL_RES *result, MYSQL_ROW row); /* false: no more of them */
+    void *context;
+    bool has_result_set, stopped;
     struct mysql_trouble *trouble; /* set, with the fault, by whatever step failed */
     struct fault *fault;
-    unsigned long rows, values;
-    bool has_result_set;
-    char value[FINDING_VALUE_MAX]; /* the values as Postfix joins them; "" for none */
 };
 
-static void harvest_row(struct harvest *harvest, MYSQL_ROW row, unsigned columns)
-{
-    harvest->rows++;
-    for (unsigned i = 0; i < columns; i++)
-        if (mysql_table_format(harvest->table, harvest->key, row[i], harvest->value,
-                               sizeof harvest->value))
-            harvest->values++;
-}
-
 /* One result set, row by row, so that a table without its WHERE does not fill the memory. */
-static bool harvest_result(struct mysql_client *client, struct harvest *harvest)
+static bool take_result(struct mysql_client *client, struct rows *rows)
 {
     MYSQL *mysql = &client->mysql;
     MYSQL_RES *result = mysql_use_result(mysql);
     if (!result && mysql_field_count(mysql) == 0 && mysql_errno(mysql) == 0)
         return true; /* a statement that gives none, and CALL's own last word */
     if (!result) {
-        take_error(client, harvest->trouble, harvest->fault);
+        take_error(client, rows->trouble, rows->fault);
         return false;
     }
-    harvest->has_result_set = true;
-    unsigned columns = mysql_num_fields(result);
+    rows->has_result_set = true;
     MYSQL_ROW row;
-    while ((row = mysql_fetch_row(result)))
-        harvest_row(harvest, row, columns);
-    bool complete = mysql_errno(mysql) == 0; /* a NULL row is the end, or an error */
-    if (!complete)
-        take_error(client, harvest->trouble, harvest->fault); /* before freeing forgets it */
+    while (!rows->stopped && (row = mysql_fetch_row(result)))
+        rows->stopped = !rows->take(rows->context, result, row);
+    if (rows->stopped) /* or freeing the result reads the rest of it */
+        shutdown(compat_socket(mysql), SHUT_RDWR);
+    bool complete = !rows->stopped && mysql_errno(mysql) == 0; /* no row: the end, or an error */
+    if (!complete && !rows->stopped)
+        take_error(client, rows->trouble, rows->fault); /* before freeing forgets it */
     mysql_free_result(result);
     return complete;
 }
 
-static bool harvest_statement(struct mysql_client *client, const char *sql, size_t length,
-                              struct harvest *harvest)
+/* All result sets to their end; false when that was not reached. */
+static bool run_statement(struct mysql_client *client, const char *sql, size_t length,
+                          struct rows *rows)
 {
+    *rows->trouble = (struct mysql_trouble){0};
     if (mysql_real_query(&client->mysql, sql, (unsigned long)length) != 0) {
-        take_error(client, harvest->trouble, harvest->fault);
+        take_error(client, rows->trouble, rows->fault);
         return false;
     }
     int next; /* -1: that was the last; > 0: an error */
     do {
-        if (!harvest_result(client, harvest))
+        if (!take_result(client, rows))
             return false;
         next = mysql_next_result(&client->mysql);
     } while (next == 0);
@@ -289,22 +229,44 @@ static bool harvest_statement(struct mysql_client *client, const char *sql, size
      * error number tells. */
     bool complete = next == -1 && mysql_errno(&client->mysql) == 0;
     if (!complete)
-        take_error(client, harvest->trouble, harvest->fault);
+        take_error(client, rows->trouble, rows->fault);
     return complete;
+}
+
+/* ---- a lookup ---- */
+
+/* What the statement has given so far. */
+struct harvest {
+    const struct mysql_table *table;
+    const char *key;
+    unsigned long rows, values;
+    char value[FINDING_VALUE_MAX]; /* the values as Postfix joins them; "" for none */
+};
+
+static bool harvest_row(void *context, MYSQL_RES *result, MYSQL_ROW row)
+{
+    struct harvest *harvest = context;
+    unsigned columns = mysql_num_fields(result);
+    harvest->rows++;
+    for (unsigned i = 0; i < columns; i++)
+        if (mysql_table_format(harvest->table, harvest->key, row[i], harvest->value,
+                               sizeof harvest->value))
+            harvest->values++;
+    return true;
 }
 
 void mysql_client_query(struct mysql_client *client, const struct mysql_table *table,
                         const char *key, const char *sql, size_t length, unsigned long *rows,
                         struct mysql_trouble *trouble, struct finding *finding)
 {
-    struct harvest harvest = {
-        .table = table, .key = key, .trouble = trouble, .fault = &finding->why};
-    *trouble = (struct mysql_trouble){0};
-    bool complete = harvest_statement(client, sql, length, &harvest);
+    struct harvest harvest = {.table = table, .key = key};
+    struct rows taken = {
+        .take = harvest_row, .context = &harvest, .trouble = trouble, .fault = &finding->why};
+    bool complete = run_statement(client, sql, length, &taken);
     *rows = harvest.rows;
     if (!complete)
         return;
-    if (!harvest.has_result_set && table->require_result_set) {
+    if (!taken.has_result_set && table->require_result_set) {
         trouble->class = MYSQL_ERROR_SETUP;
         fault_set(&finding->why, "the statement gave no result set (require_result_set = no makes "
                                  "that \"not found\")");
@@ -317,4 +279,139 @@ void mysql_client_query(struct mysql_client *client, const struct mysql_table *t
     } else {
         finding_set_absent(finding);
     }
+}
+
+/* ---- how far the server is behind ---- */
+
+/* The first one covers every primary of a MariaDB replica that has several; the plain form would
+ * show one of them, or none. MySQL's forms show all channels. */
+static const char *const status_statements[] = {
+    "SHOW ALL SLAVES STATUS", /* every MariaDB */
+    "SHOW REPLICA STATUS",    /* MySQL 8.0.22 and later */
+    "SHOW SLAVE STATUS",      /* MySQL before that */
+};
+enum { STATUS_STATEMENTS = sizeof status_statements / sizeof status_statements[0] };
+
+/* As SQL writes a number; a fraction is taken for a whole one. */
+static bool read_seconds(const char *text, int64_t *seconds)
+{
+    static const char digits[] = "0123456789";
+    char whole[20] = "";
+    bool negative = *text == '-';
+    text += negative;
+    size_t length = strspn(text, digits);
+    uint64_t number;
+    if (length == 0 || length >= sizeof whole)
+        return false;
+    memcpy(whole, text, length);
+    if (!text_to_number(whole, INT64_MAX - 1, &number))
+        return false;
+    text += length;
+    if (*text == '.') {
+        size_t places = strspn(text + 1, digits);
+        number += strspn(text + 1, "0") < places;
+        text += 1 + places;
+    }
+    *seconds = negative ? -(int64_t)number : (int64_t)number;
+    return *text == '\0';
+}
+
+struct lag_reading {
+    bool by_query; /* lag_query: the first column of the first row */
+    unsigned rows;
+    bool unknown; /* a row does not tell; the fault says why */
+    int64_t most_s;
+    struct fault *fault;
+};
+
+static unsigned lag_column(MYSQL_RES *result)
+{
+    const MYSQL_FIELD *fields = mysql_fetch_fields(result);
+    unsigned columns = mysql_num_fields(result), i = 0;
+    while (i < columns && strcmp(fields[i].name, "Seconds_Behind_Master") != 0 &&
+           strcmp(fields[i].name, "Seconds_Behind_Source") != 0)
+        i++;
+    return i;
+}
+
+/* A replica of several primaries is as far behind as the one it is furthest behind of. */
+static bool take_lag(void *context, MYSQL_RES *result, MYSQL_ROW row)
+{
+    struct lag_reading *reading = context;
+    unsigned column = reading->by_query ? 0 : lag_column(result);
+    int64_t seconds = 0;
+    reading->rows++;
+    if (reading->unknown || (reading->by_query && reading->rows > 1))
+        return true;
+    reading->unknown = true;
+    if (column >= mysql_num_fields(result))
+        fault_set(reading->fault, "the server's replica status has no Seconds_Behind_Source");
+    else if (!row[column])
+        fault_set(reading->fault,
+                  reading->by_query ? "lag_query gave NULL" : "its replication is not running");
+    else if (!read_seconds(row[column], &seconds))
+        fault_set(reading->fault, "\"%.40s\" is no number of seconds", row[column]);
+    else
+        reading->unknown = false;
+    if (reading->rows == 1 || seconds > reading->most_s)
+        reading->most_s = seconds;
+    return true;
+}
+
+bool mysql_client_lag(struct mysql_client *client, const char *lag_query, int64_t *lag_s,
+                      struct mysql_trouble *trouble, struct fault *fault)
+{
+    enum { PARSE_ERROR = 1064 };
+    struct lag_reading reading = {.by_query = lag_query != NULL, .fault = fault};
+    struct rows rows = {.take = take_lag, .context = &reading, .trouble = trouble, .fault = fault};
+    bool complete;
+    for (;;) {
+        const char *sql = lag_query ? lag_query : status_statements[client->status_form];
+        complete = run_statement(client, sql, strlen(sql), &rows);
+        if (lag_query || trouble->number != PARSE_ERROR ||
+            client->status_form + 1 == STATUS_STATEMENTS)
+            break;
+        client->status_form++;
+    }
+    if (!complete || reading.unknown)
+        return false;
+    if (lag_query && reading.rows == 0) {
+        fault_set(fault, "lag_query gave no row");
+        return false;
+    }
+    *lag_s = reading.most_s; /* no row of a status: not a replica */
+    return true;
+}
+
+/* ---- a list ---- */
+
+struct listing {
+    bool (*each)(void *context, const char *recipient, size_t length);
+    void *context;
+};
+
+static bool list_row(void *context, MYSQL_RES *result, MYSQL_ROW row)
+{
+    struct listing *listing = context;
+    unsigned long length = mysql_fetch_lengths(result)[0];
+    return !row[0] || length == 0 || listing->each(listing->context, row[0], length);
+}
+
+bool mysql_client_list(struct mysql_client *client, const char *sql,
+                       bool (*each)(void *context, const char *recipient, size_t length),
+                       void *context, struct fault *fault)
+{
+    struct mysql_trouble trouble = {0};
+    struct listing listing = {.each = each, .context = context};
+    struct rows rows = {.take = list_row, .context = &listing, .trouble = &trouble, .fault = fault};
+    /* As long as it takes; and whoever takes the rows may be slow, too. */
+    if (!limit_statements(client, 0) ||
+        mysql_query(&client->mysql, "SET SESSION net_write_timeout = 3600") != 0) {
+        take_error(client, &trouble, fault);
+        return false;
+    }
+    bool complete = run_statement(client, sql, strlen(sql), &rows);
+    if (complete && !rows.has_result_set)
+        fault_set(fault, "list_query gave no result set");
+    return rows.stopped || (complete && rows.has_result_set);
 }

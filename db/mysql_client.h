@@ -33,12 +33,18 @@ enum mysql_error_class {
 struct mysql_trouble {
     enum mysql_error_class class;
     unsigned number;      /* the library's or the server's; 0: found by us */
-    bool connection_lost; /* what a server that restarted looks like on an old connection */
+    bool connection_lost; /* mysql_error_means_lost */
 };
 
 /* Any error number we do not know is MYSQL_ERROR_SETUP when a query raised it: it says nothing
  * about other keys or the host. */
 enum mysql_error_class mysql_error_classify(unsigned error_number);
+
+/* The connection is gone: what a server that restarted looks like on an old one. */
+bool mysql_error_means_lost(unsigned error_number);
+
+/* Of a failed connect: the server is well, and has as many connections as it takes. */
+bool mysql_error_refuses_connections(unsigned error_number);
 
 /* Whole seconds, at least 1. `query_s` is also the session's lock_wait_timeout and
  * max_statement_time (max_execution_time on MySQL); the library waits a second longer for a read,
@@ -71,5 +77,22 @@ size_t mysql_client_escape(void *client, char *to, const char *bytes, size_t len
 void mysql_client_query(struct mysql_client *client, const struct mysql_table *table,
                         const char *key, const char *sql, size_t length, unsigned long *rows,
                         struct mysql_trouble *trouble, struct finding *finding);
+
+/*
+ * How many seconds the server is behind its primary, by lag_query (the first column of the first
+ * row) or, where that is NULL, by its replica status: 0 where it is no replica, the most where it
+ * has several primaries. Negative where lag_query compares two clocks that differ. False and a
+ * fault when that cannot be known (replication stopped, NULL, no number, no right); the trouble
+ * then tells whether the connection is still good.
+ */
+bool mysql_client_lag(struct mysql_client *client, const char *lag_query, int64_t *lag_s,
+                      struct mysql_trouble *trouble, struct fault *fault);
+
+/* Runs one statement without a limit of time and hands on the first column of each row as it comes;
+ * NULL and empty ones are left out. `each` returns false when it wants no more; the client is then
+ * good for nothing but closing. False and a fault when the statement failed, also half-way. */
+bool mysql_client_list(struct mysql_client *client, const char *sql,
+                       bool (*each)(void *context, const char *recipient, size_t length),
+                       void *context, struct fault *fault);
 
 #endif

@@ -74,6 +74,15 @@ struct mysql_job *mysql_jobs_next(struct mysql_jobs *jobs)
     return job;
 }
 
+void mysql_jobs_requeue(struct mysql_jobs *jobs, struct mysql_job *job)
+{
+    job->state = JOB_QUEUED; /* the list is in order of age whatever their states */
+    if (job->waiters > 0)
+        return;
+    job_unlink(jobs, job);
+    job_free(job);
+}
+
 void mysql_jobs_finish(struct mysql_jobs *jobs, struct mysql_job *job,
                        const struct finding *finding, const char *notes)
 {

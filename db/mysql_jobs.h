@@ -47,6 +47,9 @@ void mysql_jobs_leave(struct mysql_jobs *jobs, struct mysql_job *job);
 /* The oldest queued job, now running; NULL when there is none. */
 struct mysql_job *mysql_jobs_next(struct mysql_jobs *jobs);
 
+/* A running job is queued again, at its old place; it ends here if nobody waits for it any more. */
+void mysql_jobs_requeue(struct mysql_jobs *jobs, struct mysql_job *job);
+
 /* Hands the finding to all who wait. The job may be gone when this returns. */
 void mysql_jobs_finish(struct mysql_jobs *jobs, struct mysql_job *job,
                        const struct finding *finding, const char *notes);

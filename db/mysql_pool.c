@@ -124,6 +124,15 @@ static struct mysql_pool *pool_find(const struct mysql_table *table, unsigned pl
     return pool;
 }
 
+/* Nobody asks for the lag any more: what was known of it must not stay in the report for ever. */
+static void forget_lag(struct mysql_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    for (size_t i = 0; i < pool->source.host_count; i++)
+        pool->hosts[i].lag = LAG_FINE;
+    pthread_mutex_unlock(&pool->lock);
+}
+
 struct mysql_pool *mysql_pool_take(const struct mysql_table *table, const struct settings *settings,
                                    struct fault *fault)
 {
@@ -147,6 +156,8 @@ struct mysql_pool *mysql_pool_take(const struct mysql_table *table, const struct
     }
     if (pool)
         pool->users++;
+    if (pool && table->max_replica_lag_s == 0)
+        forget_lag(pool);
     pthread_mutex_unlock(&registry_lock);
 
     if (failed)
@@ -192,7 +203,10 @@ static void wait_for_answer(struct mysql_pool *pool, const struct mysql_table *t
     if (job) {
         counter_add(COUNT_mysql_joined);
     } else if ((job = mysql_jobs_add(&pool->jobs, table, key, deadline))) {
-        pthread_cond_signal(&pool->work);
+        if (mysql_some_host_is_refusing(pool)) /* then not every worker can take it */
+            pthread_cond_broadcast(&pool->work);
+        else
+            pthread_cond_signal(&pool->work);
     } else {
         fault_set(&finding->why, "mysql: %s: out of memory", table->path);
         return;
@@ -249,19 +263,33 @@ static void report_add(struct report *report, const char *text)
         report->count++;
 }
 
+static long long seconds_since(int64_t ms)
+{
+    return (long long)(clock_mono_ms() - ms) / 1000;
+}
+
 /* Pool lock held. */
-static void report_host(struct mysql_pool *pool, size_t i, struct report *report)
+static void report_host(struct mysql_pool *pool, unsigned i, struct report *report)
 {
     struct mysql_pool_host *host = &pool->hosts[i];
-    char bytes[ENDPOINT_TEXT_MAX + FAULT_MAX + 64];
+    enum mysql_host_state state = mysql_host_state(pool, i);
+    char bytes[ENDPOINT_TEXT_MAX + 3 * FAULT_MAX + 128];
     struct text text = text_on(bytes, sizeof bytes);
-    text_addf(&text, "mysql %s ", pool->source.hosts[i].text);
-    if (breaker_is_open(&host->breaker))
-        text_addf(&text, "resting for %lld s: %s",
-                  (long long)(clock_mono_ms() - host->resting_since_ms) / 1000, host->reason.text);
+    text_addf(&text, "mysql %s ", mysql_host_name(pool, i));
+    if (state == HOST_RESTS)
+        text_addf(&text, "resting for %lld s: %s", seconds_since(host->resting_since_ms),
+                  host->reason.text);
+    else if (state == HOST_ON_TRIAL)
+        text_addf(&text, "on trial for %lld s, no lookup was answered since it failed: %s",
+                  seconds_since(host->trial_since_ms), host->reason.text);
     else
         text_addf(&text, "up, %u connection%s", host->connections,
                   host->connections == 1 ? "" : "s");
+    if (state != HOST_RESTS && mysql_host_is_refusing(pool, i))
+        text_addf(&text, "; no more for %lld s: %s", seconds_since(host->refusing_since_ms),
+                  host->refusal.text);
+    if (host->lag != LAG_FINE)
+        text_addf(&text, "; %s", host->lag_why.text);
     report_add(report, bytes);
 }
 
@@ -271,7 +299,7 @@ void mysql_pool_report(void (*line)(void *context, const char *text), void *cont
     pthread_mutex_lock(&registry_lock);
     for (struct mysql_pool *pool = registry; pool; pool = pool->next) {
         pthread_mutex_lock(&pool->lock);
-        for (size_t i = 0; i < pool->source.host_count; i++)
+        for (unsigned i = 0; i < pool->source.host_count; i++)
             report_host(pool, i, &report);
         for (struct mysql_table_trouble *trouble = pool->troubles; trouble; trouble = trouble->next)
             report_add(&report, trouble->fault.text);

@@ -14,7 +14,10 @@
  *
  * Servers: those over unix sockets are tried first, each group in random order, as mysql_table(5)
  * says. Each has its breaker; while all are resting a lookup fails at once, and the threads probe
- * them out of the callers' way.
+ * them out of the callers' way. A host whose probe has connected is on trial: it is used, but its
+ * outage is over (and a line logged) only when it has answered a lookup. A host that takes no more
+ * connections (1040, 1203, 1226) while we have some does not rest: the lookups go to those, and the
+ * threads without one try again after 0.5 s, 1 s ... 4 s.
  *
  * Classes of errors (numbers in mysql_client.c):
  *   server     the transport, the server or time: the host rests, the connection is closed; the
@@ -24,6 +27,11 @@
  *   key        the bytes of this key: UNAVAILABLE for this key, nothing else happens
  *   setup      missing table, column or right: UNAVAILABLE, logged once per change; a refused
  *              log-in rests the host
+ *
+ * Replicas: with max_replica_lag a statement that found nothing is followed by asking how far the
+ * server is behind, and then by the same statement once more, as the server may have caught up in
+ * between. The finding is `lagging` unless the server was close enough. Trouble with the lag rests
+ * no host: it still finds those who exist.
  */
 #ifndef DB_MYSQL_POOL_H
 #define DB_MYSQL_POOL_H
@@ -50,8 +58,10 @@ void mysql_pool_lookup(struct mysql_pool *pool, const struct mysql_table *table,
  * the latest with mysql_query_timeout). */
 void mysql_pool_forget(struct mysql_pool *pool, const struct mysql_table *table);
 
-/* One line per server of every pool: "mysql unix:/x up, 3 connections" or "mysql unix:/x resting
- * for 12 s: reason"; and one per table that cannot work: "mysql unix:/x: /x.cf: error 1146: ...".
+/* One line per server of every pool: "mysql unix:/x up, 3 connections", "mysql unix:/x resting for
+ * 12 s: reason" or "mysql unix:/x on trial for 3 s, ...: reason"; then what else is not as it
+ * should be, as "; no more for 4 s: error 1040: ..." or "; is 45 s behind, ..."; and one per table
+ * that cannot work: "mysql unix:/x: /x.cf: error 1146: ...".
  */
 void mysql_pool_report(void (*line)(void *context, const char *text), void *context);
 

@@ -15,26 +15,6 @@
 
 static const char WORD_SEPARATORS[] = ", \t\r\n"; /* Postfix's CHARS_COMMA_SP */
 
-/* The optional strings of a source: where each is, and what it is called in the file. */
-static const struct {
-    const char *name;
-    const char *default_value; /* NULL: none */
-    size_t offset;
-} source_strings[] = {
-    {"user", NULL, offsetof(struct mysql_source, user)},
-    {"password", NULL, offsetof(struct mysql_source, password)},
-    {"dbname", NULL, offsetof(struct mysql_source, dbname)},
-    {"option_file", NULL, offsetof(struct mysql_source, option_file)},
-    {"option_group", "client", offsetof(struct mysql_source, option_group)},
-    {"charset", "utf8mb4", offsetof(struct mysql_source, charset)},
-    {"tls_key_file", NULL, offsetof(struct mysql_source, tls_key_file)},
-    {"tls_cert_file", NULL, offsetof(struct mysql_source, tls_cert_file)},
-    {"tls_CAfile", NULL, offsetof(struct mysql_source, tls_ca_file)},
-    {"tls_CApath", NULL, offsetof(struct mysql_source, tls_ca_path)},
-    {"tls_ciphers", NULL, offsetof(struct mysql_source, tls_ciphers)},
-};
-enum { SOURCE_STRINGS = sizeof source_strings / sizeof source_strings[0] };
-
 static const char *const other_names[] = {
     "hosts",
     "query",
@@ -51,50 +31,6 @@ static const char *const other_names[] = {
     "require_result_set",
     "tls_verify_cert",
 };
-
-static char **string_at(const struct mysql_source *source, size_t i)
-{
-    return (char **)((char *)(uintptr_t)source + source_strings[i].offset);
-}
-
-bool mysql_source_copy(struct mysql_source *to, const struct mysql_source *from)
-{
-    *to = *from;
-    for (size_t i = 0; i < SOURCE_STRINGS; i++)
-        *string_at(to, i) = NULL;
-    for (size_t i = 0; i < SOURCE_STRINGS; i++) {
-        const char *string = *string_at(from, i);
-        if (string && !(*string_at(to, i) = strdup(string))) {
-            mysql_source_release(to);
-            return false;
-        }
-    }
-    return true;
-}
-
-void mysql_source_release(struct mysql_source *source)
-{
-    if (source->password)
-        explicit_bzero(source->password, strlen(source->password));
-    for (size_t i = 0; i < SOURCE_STRINGS; i++)
-        free(*string_at(source, i));
-    memset(source, 0, sizeof *source);
-}
-
-bool mysql_source_equal(const struct mysql_source *a, const struct mysql_source *b)
-{
-    if (a->host_count != b->host_count || a->tls_verify_cert != b->tls_verify_cert)
-        return false;
-    for (size_t i = 0; i < a->host_count; i++)
-        if (strcmp(a->hosts[i].text, b->hosts[i].text) != 0)
-            return false;
-    for (size_t i = 0; i < SOURCE_STRINGS; i++) {
-        const char *x = *string_at(a, i), *y = *string_at(b, i);
-        if (!x != !y || (x && strcmp(x, y) != 0))
-            return false;
-    }
-    return true;
-}
 
 void mysql_table_free(struct mysql_table *table)
 {
@@ -203,10 +139,12 @@ static bool read_hosts(const struct conf *conf, struct mysql_source *source, str
 
 static bool read_source(const struct conf *conf, struct mysql_source *source, struct fault *fault)
 {
-    for (size_t i = 0; i < SOURCE_STRINGS; i++) {
-        const char *value = value_of(conf, source_strings[i].name, source_strings[i].default_value);
+    size_t count;
+    const struct mysql_source_string *strings = mysql_source_strings(&count);
+    for (size_t i = 0; i < count; i++) {
+        const char *value = value_of(conf, strings[i].name, strings[i].default_value);
         /* Empty and not given are the same, as they are to the client library. */
-        if (value && *value && !copy_string(string_at(source, i), value, fault))
+        if (value && *value && !copy_string(mysql_source_string(source, i), value, fault))
             return false;
     }
     if (!source->charset && !copy_string(&source->charset, "utf8mb4", fault))
@@ -423,8 +361,10 @@ static bool read_domains(const struct conf *conf, struct mysql_table *table, str
 
 static bool name_is_known(const char *name)
 {
-    for (size_t i = 0; i < SOURCE_STRINGS; i++)
-        if (strcmp(name, source_strings[i].name) == 0)
+    size_t count;
+    const struct mysql_source_string *strings = mysql_source_strings(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(name, strings[i].name) == 0)
             return true;
     for (size_t i = 0; i < sizeof other_names / sizeof other_names[0]; i++)
         if (strcmp(name, other_names[i]) == 0)

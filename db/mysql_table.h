@@ -6,8 +6,8 @@
  * option_group charset tls_key_file tls_cert_file tls_CAfile tls_CApath tls_ciphers
  * tls_verify_cert require_result_set idle_interval retry_interval (the last two are ours to choose,
  * so they are read and not used), and the legacy table select_field where_field
- * additional_conditions. `list_query` is ours, and Postfix ignores it. A parameter we do not know
- * is a warning with file:line (the file may be meant for a newer Postfix).
+ * additional_conditions. `list_query` and `lag_query` are ours, and Postfix ignores them. A
+ * parameter we do not know is a warning with file:line (the file may be meant for a newer Postfix).
  *
  * The structs are read-only once read: any thread.
  */
@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "shared/endpoint.h"
 #include "shared/fault.h"
@@ -39,12 +40,27 @@ struct mysql_source {
     char *charset;         /* "utf8mb4" */
     char *tls_key_file, *tls_cert_file, *tls_ca_file, *tls_ca_path, *tls_ciphers; /* or NULL */
     bool tls_verify_cert;
+    char *lag_query; /* or NULL: how far a server of these is behind; see mysql_client_lag */
 };
 
 /* False when memory is short; *to is then empty. mysql_source_release ends a copy. */
 bool mysql_source_copy(struct mysql_source *to, const struct mysql_source *from);
 void mysql_source_release(struct mysql_source *source);
 bool mysql_source_equal(const struct mysql_source *a, const struct mysql_source *b);
+
+/* The order in which to try the hosts: those over unix sockets first, each kind in random order, as
+ * mysql_table(5) says. The number of them. *seed is rand_r's. */
+size_t mysql_source_order(const struct mysql_source *source, unsigned *seed,
+                          unsigned order[MYSQL_HOSTS_MAX]);
+
+/* The strings of a source, for mysql_table.c: where each is, and what it is called in the file. */
+struct mysql_source_string {
+    const char *name;
+    const char *default_value; /* NULL: none */
+    size_t offset;
+};
+const struct mysql_source_string *mysql_source_strings(size_t *count);
+char **mysql_source_string(const struct mysql_source *source, size_t i);
 
 struct mysql_table {
     char *path;
@@ -55,7 +71,11 @@ struct mysql_table {
     size_t domain_count;
     unsigned expansion_limit; /* 0: none */
     bool require_result_set;
-    char *list_query; /* NULL: none */
+    char *list_query; /* NULL: none. Run as it is: nothing in it is expanded */
+
+    /* Not of the file: max_replica_lag, set by whoever opens the map, before anybody asks. A reload
+     * opens its own tables, so a pool that two configurations share serves each by its own. */
+    int64_t max_replica_lag_s; /* 0: whoever answers is believed */
 
     /* What the query and result_format together ask of a key, and result_format of a value. As in
      * Postfix, a %U in result_format suppresses the query of a key without a local part. */

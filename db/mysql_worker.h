@@ -1,6 +1,7 @@
 /*
  * mysql_worker - the inside of a mysql_pool: its workers, its watchdog, and what it knows of its
- * hosts. For db/mysql_pool.c, mysql_worker.c, mysql_watchdog.c and mysql_health.c only.
+ * hosts. For db/mysql_pool.c, mysql_worker.c, mysql_dial.c, mysql_ask.c, mysql_watchdog.c and
+ * mysql_health.c only.
  *
  * One lock per pool covers the queue, the workers' phases and the hosts' state. It is held for a
  * few instructions at a time and never across a call that may wait (shutdown(2) does not). Under
@@ -63,11 +64,32 @@ struct mysql_worker {
     char sql[MYSQL_SQL_MAX];
 };
 
+/*
+ * A host is up, resting, or on trial: a probe has connected, and it is used, but no lookup was
+ * answered yet. A connection says little: a server whose table is locked takes one at any time. To
+ * its breaker, the trial is a part of the probe.
+ *
+ * While others hold connections to it, a host that takes no more of them (1040 ...) is none the
+ * worse for it: it is then `refusing`, and only dialled when a back-off is over, by nobody who has
+ * a job.
+ */
+enum mysql_host_state { HOST_UP = 0, HOST_ON_TRIAL, HOST_RESTS };
+enum mysql_lag { LAG_FINE = 0, LAG_BEHIND, LAG_UNKNOWN }; /* FINE: or nobody asked */
+
 struct mysql_pool_host {
     struct breaker breaker;
-    unsigned connections;     /* pool lock */
-    int64_t resting_since_ms; /* pool lock: monotonic */
-    struct fault reason;      /* pool lock: its last failure, with its name */
+    unsigned connections;     /* pool lock, as the rest; times are monotonic */
+    int64_t resting_since_ms; /* of the outage that was logged */
+    int64_t trial_since_ms;   /* 0: not on trial */
+    struct fault reason;      /* its last failure, without its name */
+
+    int64_t refusing_since_ms; /* 0: it takes connections */
+    int64_t refusing_until_ms; /* then one may try */
+    int64_t refusing_pause_ms;
+    struct fault refusal;
+
+    enum mysql_lag lag; /* what the last statement that found nothing was told */
+    struct fault lag_why;
 };
 
 /* A table whose statement cannot work until somebody mends something. */
@@ -119,17 +141,63 @@ bool mysql_pool_thread(struct mysql_pool *pool, void *(*main)(void *), void *arg
 /* The calling thread goes. Lock held; it is released. */
 void mysql_pool_thread_leaves(struct mysql_pool *pool);
 
+/* mysql_worker.c: for the trace. */
+void mysql_worker_note(struct mysql_worker *worker, const char *what);
+
+/* mysql_worker.c. Phases; both lock. False: the pool is stopping. */
+bool mysql_phase_begin(struct mysql_worker *worker, enum mysql_phase phase, int64_t ms,
+                       unsigned host);
+bool mysql_phase_end(struct mysql_worker *worker); /* true: the watchdog had to end it */
+
+/* mysql_dial.c: connections. */
+enum mysql_dialled {
+    DIAL_FAILED = 0, /* the hosts rest now */
+    DIAL_LATE,       /* the deadline passed */
+    DIAL_REFUSED,    /* a host has connections to us, and takes no more: the job is for those */
+    DIAL_DONE,
+    DIAL_KEPT, /* the connection there was */
+    DIAL_LOST, /* the watchdog has left us behind: the job is no longer ours */
+};
+enum mysql_dialled mysql_worker_dial(struct mysql_worker *worker, unsigned host,
+                                     struct mysql_client **client, struct fault *fault);
+/* A connection to a host that does not rest. */
+enum mysql_dialled mysql_worker_connect(struct mysql_worker *worker, struct deadline deadline,
+                                        struct fault *fault);
+void mysql_worker_adopt(struct mysql_worker *worker, struct mysql_client *client, unsigned host);
+void mysql_worker_hang_up(struct mysql_worker *worker);
+
+/* mysql_ask.c: one go at the job on the worker's connection. Sets the worker's finding; true when
+ * another go, on another connection, may help. `kept`: the connection was not made for this job. */
+bool mysql_worker_ask(struct mysql_worker *worker, const struct mysql_job *job, bool kept);
+
 /* mysql_health.c. Host and table states; each change is logged here, once, without the lock. */
 
-/* Lock held. True when every host is resting; the fault says why. */
-bool mysql_all_hosts_rest(struct mysql_pool *pool, struct fault *fault);
-/* The fault is without the host's name. */
+/* Lock held. */
+enum mysql_host_state mysql_host_state(struct mysql_pool *pool, unsigned host);
+/* May a worker without a connection dial this refusing host now? If not, when. To one at a time. */
+bool mysql_host_try_again(struct mysql_pool *pool, unsigned host, int64_t *due_ms);
+bool mysql_host_is_refusing(const struct mysql_pool *pool, unsigned host);
+bool mysql_some_host_is_refusing(struct mysql_pool *pool);               /* and not resting */
+bool mysql_all_hosts_rest(struct mysql_pool *pool, struct fault *fault); /* who says why */
+
+/* What came of connections and statements; they lock. Faults are without the host's name. */
 void mysql_host_failed(struct mysql_pool *pool, unsigned host, const struct fault *fault);
-void mysql_host_recovered(struct mysql_pool *pool, unsigned host);
+void mysql_host_probed(struct mysql_pool *pool, unsigned host); /* it has connected */
+void mysql_host_answered(struct mysql_pool *pool, unsigned host, int64_t took_ms);
+void mysql_host_connected(struct mysql_pool *pool, unsigned host);
+/* It takes no more connections. False where we have none to go on with. */
+bool mysql_host_refused(struct mysql_pool *pool, unsigned host, const struct fault *fault);
+void mysql_host_lag(struct mysql_pool *pool, unsigned host, enum mysql_lag lag,
+                    const struct fault *why);
 void mysql_table_failed(struct mysql_pool *pool, const struct mysql_table *table, unsigned number,
                         const struct fault *fault);
 void mysql_table_answered(struct mysql_pool *pool, const struct mysql_table *table);
 /* Lock held. */
 void mysql_table_trouble_forget(struct mysql_pool *pool, const struct mysql_table *table);
+
+static inline const char *mysql_host_name(const struct mysql_pool *pool, unsigned host)
+{
+    return pool->source.hosts[host].text;
+}
 
 #endif

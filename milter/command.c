@@ -6,6 +6,7 @@
 
 #include "config/duration.h"
 #include "db/mysql_pool.h"
+#include "milter/command_learn.h"
 #include "milter/command_lookup.h"
 #include "milter/gauges.h"
 #include "milter/version.h"
@@ -210,6 +211,8 @@ static const struct command rows[] = {
     {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", false, true, run_flush},
     {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known", false, true,
      run_hold},
+    {"learn", "[--skip N] FILE | - | --from MAP", "fill the known-good store from a list or a map",
+     false, true, command_learn},
     {"release", "", "end a hold", false, true, run_release},
     {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too", false, false,
      run_verbose},

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "milter/command.h"
+#include "milter/command_learn.h"
 #include "milter/listener.h"
 #include "shared/clock.h"
 #include "shared/log.h"
@@ -21,6 +22,7 @@ enum {
     STOP_PATIENCE_MS = 5000, /* for requests under way when the daemon stops */
     CLIENT_TIMEOUT_S = 5,    /* for a client that sends or reads nothing */
     ANSWER_TIMEOUT_S = 300,  /* rcptctl: many addresses, each up to a few lookup_deadlines */
+    SEND_TIMEOUT_S = 30,     /* rcptctl: for a daemon that reads nothing */
 };
 
 static struct {
@@ -32,20 +34,90 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t finished;
     unsigned running; /* lock */
+    bool large;       /* lock; somebody sends more than CONTROL_REQUEST_MAX */
 } control = {.listener = -1, .stop_pipe = {-1, -1}, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- the daemon's side ---- */
 
-/* Reads to the end of what the client sends; the length, or -1 when it is too much or too slow. */
-static ssize_t read_request(int fd, char *request, size_t size)
+static void send_all(int fd, const char *bytes, size_t length)
 {
-    size_t length = 0;
+    while (length > 0) {
+        ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return;
+        bytes += sent;
+        length -= (size_t)sent;
+    }
+}
+
+/* As recv(2), which ends with EINTR at any signal where a timeout is set (signal(7)). */
+static ssize_t receive(int fd, char *bytes, size_t size)
+{
+    ssize_t got;
+    do
+        got = recv(fd, bytes, size, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+static bool take_large(void)
+{
+    pthread_mutex_lock(&control.lock);
+    bool free = !control.large;
+    control.large = true;
+    pthread_mutex_unlock(&control.lock);
+    return free;
+}
+
+static void drop_large(void)
+{
+    pthread_mutex_lock(&control.lock);
+    control.large = false;
+    pthread_mutex_unlock(&control.lock);
+}
+
+struct request {
+    char *bytes;
+    size_t size, length;
+    bool large; /* this one has taken control.large */
+};
+
+static bool request_grow(int fd, struct request *request)
+{
+    if (request->large || !command_learn_asked(request->bytes))
+        return false;
+    request->large = take_large();
+    if (!request->large) {
+        static const char busy[] = "exit 75\n" LEARN_BUSY;
+        send_all(fd, busy, sizeof busy - 1);
+        return false;
+    }
+    /* What is not written to takes no memory. */
+    char *bytes = realloc(request->bytes, LEARN_REQUEST_MAX + 1);
+    if (!bytes)
+        return false;
+    request->bytes = bytes;
+    request->size = LEARN_REQUEST_MAX;
+    return true;
+}
+
+/* Reads to the end of what the client sends. False when it is too much or too slow, or ends in the
+ * middle of a word: half an address is another address. */
+static bool request_read(int fd, struct request *request)
+{
     for (;;) {
-        ssize_t got = recv(fd, request + length, size - length, 0);
+        if (request->length == request->size && !request_grow(fd, request))
+            return false;
+        ssize_t got =
+            receive(fd, request->bytes + request->length, request->size - request->length);
+        if (got < 0)
+            return false;
+        request->length += (size_t)got;
+        request->bytes[request->length] = '\0';
         if (got == 0)
-            return (ssize_t)length;
-        if (got < 0 || (length += (size_t)got) == size)
-            return -1;
+            return request->length == 0 || request->bytes[request->length - 1] == '\0';
     }
 }
 
@@ -77,42 +149,32 @@ static int run_words(int argc, char **argv, FILE *out)
     return code;
 }
 
-static void send_all(int fd, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
-        if (sent <= 0)
-            return;
-        bytes += sent;
-        length -= (size_t)sent;
-    }
-}
-
 static void serve(int fd)
 {
     struct timeval patience = {.tv_sec = CLIENT_TIMEOUT_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 
-    char *request = malloc(CONTROL_REQUEST_MAX + 1);
+    struct request request = {.bytes = malloc(CONTROL_REQUEST_MAX + 1),
+                              .size = CONTROL_REQUEST_MAX};
     char *answer = NULL;
     size_t answer_length = 0;
     FILE *out = open_memstream(&answer, &answer_length);
-    ssize_t length = request && out ? read_request(fd, request, CONTROL_REQUEST_MAX) : -1;
-    if (length >= 0) {
+    if (request.bytes && out && request_read(fd, &request)) {
         char *words[WORDS_MAX];
         char head[32];
-        request[length] = '\0';
-        int code = run_words(split_words(request, (size_t)length, words), words, out);
+        int code = run_words(split_words(request.bytes, request.length, words), words, out);
         fflush(out);
         snprintf(head, sizeof head, "exit %d\n", code);
         send_all(fd, head, strlen(head));
         send_all(fd, answer, answer_length);
     }
+    if (request.large)
+        drop_large();
     if (out)
         fclose(out);
     free(answer);
-    free(request);
+    free(request.bytes);
 }
 
 static void *request_main(void *argument)
@@ -218,35 +280,53 @@ static int connect_to(const char *path, enum control_result *result, struct faul
     return -1;
 }
 
-static bool send_words(int fd, int argc, char **argv)
+int control_send(const char *path, int argc, char **argv, enum control_result *result,
+                 struct fault *fault)
 {
+    int fd = connect_to(path, result, fault);
+    if (fd < 0)
+        return -1;
+    struct timeval reading = {.tv_sec = ANSWER_TIMEOUT_S}, sending = {.tv_sec = SEND_TIMEOUT_S};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &reading, sizeof reading);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &sending, sizeof sending);
     for (int i = 0; i < argc; i++)
         send_all(fd, argv[i], strlen(argv[i]) + 1);
-    return shutdown(fd, SHUT_WR) == 0;
+    shutdown(fd, SHUT_WR); /* where sending failed, the daemon may have said why */
+    return fd;
+}
+
+enum control_result control_receive(int fd, const char *path, FILE *out, int *exit_code,
+                                    struct fault *fault)
+{
+    char block[4096 + 1];
+    size_t length = 0;
+    char *text = NULL;
+    ssize_t got = 0;
+    while (!text && length < sizeof block - 1 &&
+           (got = receive(fd, block + length, sizeof block - 1 - length)) > 0) {
+        length += (size_t)got;
+        block[length] = '\0';
+        text = strchr(block, '\n');
+    }
+    bool answered = text && sscanf(block, "exit %d", exit_code) == 1;
+    if (answered) {
+        text++;
+        fwrite(text, 1, length - (size_t)(text - block), out);
+        while ((got = receive(fd, block, sizeof block)) > 0)
+            fwrite(block, 1, (size_t)got, out);
+    } else if (got < 0 && errno == EAGAIN) {
+        fault_set(fault, "the daemon at unix:%s has not answered for %d s", path, ANSWER_TIMEOUT_S);
+    } else {
+        fault_set(fault, "the daemon at unix:%s closed without an answer", path);
+    }
+    close(fd);
+    return answered ? CONTROL_ANSWERED : CONTROL_FAILED;
 }
 
 enum control_result control_ask(const char *path, int argc, char **argv, int *exit_code,
                                 struct fault *fault)
 {
     enum control_result result = CONTROL_FAILED;
-    int fd = connect_to(path, &result, fault);
-    if (fd < 0)
-        return result;
-    struct timeval patience = {.tv_sec = ANSWER_TIMEOUT_S};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-
-    fault_set(fault, "the daemon at unix:%s closed without an answer", path);
-    FILE *in = send_words(fd, argc, argv) ? fdopen(fd, "r") : NULL;
-    if (in && fscanf(in, "exit %d", exit_code) == 1 && fgetc(in) == '\n') {
-        char block[4096];
-        size_t length;
-        while ((length = fread(block, 1, sizeof block, in)) > 0)
-            fwrite(block, 1, length, stdout);
-        result = CONTROL_ANSWERED;
-    }
-    if (in)
-        fclose(in);
-    else
-        close(fd);
-    return result;
+    int fd = control_send(path, argc, argv, &result, fault);
+    return fd < 0 ? result : control_receive(fd, path, stdout, exit_code, fault);
 }

@@ -4,12 +4,14 @@
  * One request per connection: the client sends its words, each ended by a NUL, and shuts its side
  * down; the daemon answers "exit N\n", then the text to print, and closes. Each request has a
  * thread of its own, a few at a time, so that `status` answers while a `lookup` waits for a dead
- * server. Who may connect is a matter of the socket's file mode (0660).
+ * server. Only `learn` may send more than 64 kB, and only one request at a time does. Who may
+ * connect is a matter of the socket's file mode (0660).
  */
 #ifndef MILTER_CONTROL_H
 #define MILTER_CONTROL_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "milter/app.h"
 #include "shared/fault.h"
@@ -25,8 +27,16 @@ void control_stop(void);
 
 enum control_result { CONTROL_ANSWERED, CONTROL_NOT_RUNNING, CONTROL_FAILED };
 
-/* rcptctl: sends the words, copies the text to standard output, sets the exit code. FAILED: with a
- * fault. */
+/* rcptctl: connects and sends the words. The descriptor the answer will come on; -1 with *result
+ * and a fault. */
+int control_send(const char *path, int argc, char **argv, enum control_result *result,
+                 struct fault *fault);
+/* Waits for the answer, copies its text to `out`, sets the exit code and closes the descriptor.
+ * FAILED: with a fault. Signals do not disturb either of the two. */
+enum control_result control_receive(int fd, const char *path, FILE *out, int *exit_code,
+                                    struct fault *fault);
+
+/* Both, with standard output. */
 enum control_result control_ask(const char *path, int argc, char **argv, int *exit_code,
                                 struct fault *fault);
 

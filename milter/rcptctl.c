@@ -8,7 +8,9 @@
 #include "db/memcache.h"
 #include "db/mysql_client.h"
 #include "milter/command.h"
+#include "milter/command_learn.h"
 #include "milter/control.h"
+#include "milter/learn.h"
 #include "milter/version.h"
 #include "shared/digest.h"
 #include "shared/log.h"
@@ -99,6 +101,14 @@ static void parse_options(int argc, char **argv, struct command_line *line)
     }
 }
 
+static int learn(const struct command_line *line, const char *path, int argc, char **argv)
+{
+    bool configured = strcmp(line->config_path, SETTINGS_DEFAULT_PATH) != 0;
+    const struct learn_place place = {
+        .path = path, .config = configured ? line->config_path : NULL, .socket = line->socket};
+    return learn_run(&place, argc, argv);
+}
+
 static int run(const struct command_line *line, const struct command *command, int argc,
                char **argv)
 {
@@ -112,6 +122,10 @@ static int run(const struct command_line *line, const struct command *command, i
     }
     if (!line->socket)
         configured = find_socket(line->config_path, &socket);
+    if (command->run == command_learn) {
+        code = learn(line, socket.path, argc, argv);
+        return code == EXIT_NOT_RUNNING && !configured ? EXIT_CONFIG : code;
+    }
     switch (control_ask(socket.path, argc, argv, &code, &fault)) {
     case CONTROL_ANSWERED:
         return code;

@@ -105,6 +105,7 @@ static void the_defaults_are_those_of_the_design(void **state)
 
     assert_int_equal(settings->known_good_ttl_s, 30 * 86400);
     assert_int_equal(settings->removal_grace_s, 86400);
+    assert_int_equal(settings->max_replica_lag_s, 0);
     assert_string_equal(settings->sentinel_recipients, "");
     assert_int_equal(settings->sentinel_interval_s, 10);
     assert_int_equal(settings->vanish_limit.count, 20);
