@@ -231,6 +231,7 @@ HANG = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *at)
@@ -243,7 +244,7 @@ int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock, const st
         if (result == 0 || access(getenv("HANG"), F_OK) != 0)
             return result;
         pthread_mutex_unlock(lock);
-        usleep(10000);
+        sched_yield();
         pthread_mutex_lock(lock);
     }
 }
