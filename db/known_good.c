@@ -192,6 +192,27 @@ static bool write_news(struct known_good *store)
     return true;
 }
 
+static size_t probe_edit(void *context, const void *item, unsigned char value[LMDB_VALUE_MAX],
+                         size_t length)
+{
+    (void)context, (void)item;
+    value[0] = 0;
+    return length == 0 ? 1 : 0;
+}
+
+/* After a failure, with nothing to write: makes an entry that nobody has and removes it again, in
+ * one transaction. */
+static bool write_probe(struct known_good *store)
+{
+    static const struct digest nobody[2];
+    struct lmdb_batch batch = {.items = nobody,
+                               .item_bytes = sizeof *nobody,
+                               .count = 2,
+                               .edit = probe_edit,
+                               .deletes = true};
+    return write_batch(store, &batch);
+}
+
 struct confirming {
     int64_t now, ttl_s;
 };
@@ -368,7 +389,7 @@ static void work_round(struct known_good *store, struct learning *learnings, boo
     bool due = store->works || stopping || learnings || deadline_passed(store->retry);
     bool written = due && tend(store) && write_news(store);
     if (written && !store->works)
-        now_works(store);
+        written = write_probe(store);
     for (struct learning *learning = learnings; learning; learning = learning->next) {
         learning->ok = written && write_learning(store, learning);
         learning->fault = store->why;

@@ -19,7 +19,8 @@
  * Clocks: the safe error is to vouch for too long, which costs a mail accepted while the directory
  * is away; the other one costs a bounce. So a time from the future vouches, a confirmation never
  * sets a time back, and after the wall clock has stepped by more than five minutes nothing is swept
- * for a day.
+ * for a day. The first sweep after a start only counts: a host that boots with a wrong clock has
+ * until the second to set it right.
  */
 #ifndef DB_KNOWN_GOOD_H
 #define DB_KNOWN_GOOD_H
@@ -42,7 +43,7 @@ struct known_good_entry {
 /* What tests make smaller. */
 struct known_good_limits {
     size_t map_bytes; /* the file does not grow beyond this */
-    size_t queue;     /* entries that wait in memory */
+    size_t queue;     /* entries that wait in memory; as many again are being written */
     int64_t round_ms; /* what is queued waits no longer, and the file is looked at so often */
     int64_t retry_ms; /* what failed is tried again after this long */
     int64_t sweep_ms; /* from one sweep of aged-out entries to the next */

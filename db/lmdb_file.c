@@ -82,6 +82,7 @@ static bool error_spoils(int error)
     case MDB_PAGE_FULL:
     case MDB_INCOMPATIBLE:
     case MDB_BAD_RSLOT:
+    case MDB_MAP_RESIZED: /* by nobody: we alone write to it */
     case EISDIR:
         return true;
     default:
@@ -331,6 +332,7 @@ static void environment_give_up(struct lmdb_file *file, struct environment *in)
 /* Makes it what readers use, in the place of one that can only be read. */
 static int environment_open(struct lmdb_file *file, unsigned flags)
 {
+    lmdb_guard_install();
     struct environment *in = calloc(1, sizeof *in);
     if (!in || mdb_env_create(&in->env) != 0) {
         free(in);
@@ -404,15 +406,31 @@ static int put_aside(const struct lmdb_file *file)
     return 0;
 }
 
-static int open_for_writing(struct lmdb_file *file)
+/* 0 where LMDB may open it, or begin it. */
+static int look_at_head(const struct lmdb_file *file, bool *there)
 {
     struct stat status;
-    bool there = stat(file->data, &status) == 0;
-    if (there && !S_ISREG(status.st_mode))
+    *there = stat(file->data, &status) == 0;
+    if (!*there)
+        return 0; /* whatever else is wrong with the path, LMDB will find it, too */
+    if (!S_ISREG(status.st_mode))
         return EISDIR;
-    if (there && status.st_size == 0)
-        return MDB_INVALID; /* LMDB would take it for a new one */
-    int error = reader_table_allocate(file);
+    int fd = open(file->data, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    size_t bytes =
+        (size_t)status.st_size > file->map_bytes ? (size_t)status.st_size : file->map_bytes;
+    bool sound = lmdb_tree_head(fd, bytes);
+    close(fd);
+    return sound ? 0 : MDB_INVALID;
+}
+
+static int open_for_writing(struct lmdb_file *file)
+{
+    bool there;
+    int error = look_at_head(file, &there);
+    if (error == 0)
+        error = reader_table_allocate(file);
     if (error == 0)
         error = environment_open(file, 0);
     if (error != 0 && !there)

@@ -16,7 +16,8 @@
  * the process is started again.
  *
  * The map is address space, not memory: a large one costs nothing until the file grows, and then
- * only page cache. 2 GiB hold 25 million entries of known_good.
+ * only page cache. 10 million entries of known_good, learned and learned again a million at a time,
+ * make a file of 1.6 GB, half of it pages that are free again: 2 GiB hold them.
  */
 #ifndef DB_LMDB_FILE_H
 #define DB_LMDB_FILE_H

@@ -14,15 +14,17 @@ struct guard {
 /* The call this thread is in. The handler runs on the thread that faulted. */
 static _Thread_local struct guard *volatile guard_current;
 
-/* Set once, before the first guarded call. */
-static struct sigaction guard_before_bus, guard_before_segv;
+static pthread_mutex_t guard_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction guard_before_bus, guard_before_segv; /* guard_lock; before a fault */
 
 static void guard_handler(int number, siginfo_t *info, void *context)
 {
-    (void)context;
     struct guard *guard = guard_current;
     if (guard && info->si_code > 0) { /* the kernel's own, not kill(2)'s */
         *guard->cut_by = number;
+        /* What returning would have done. sigsetjmp could save the mask instead, with a system call
+         * at every lookup. */
+        pthread_sigmask(SIG_SETMASK, &((ucontext_t *)context)->uc_sigmask, NULL);
         siglongjmp(guard->jump, 1);
     }
     /* A fault comes again as soon as we return, a signal that was sent does not. */
@@ -31,22 +33,27 @@ static void guard_handler(int number, siginfo_t *info, void *context)
         raise(number);
 }
 
-static void guard_install(void)
+static void install_for(int number, struct sigaction *before)
 {
-    /* SA_NODEFER: who jumps out of the handler finds the signal as unblocked as before, without
-     * the system call that saving the mask at every lookup would be. */
-    struct sigaction action = {.sa_sigaction = guard_handler,
-                               .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+    struct sigaction present,
+        action = {.sa_sigaction = guard_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &guard_before_bus);
-    sigaction(SIGSEGV, &action, &guard_before_segv);
+    if (sigaction(number, NULL, &present) != 0 || present.sa_sigaction == guard_handler)
+        return;
+    *before = present;
+    sigaction(number, &action, NULL);
+}
+
+void lmdb_guard_install(void)
+{
+    pthread_mutex_lock(&guard_lock);
+    install_for(SIGBUS, &guard_before_bus);
+    install_for(SIGSEGV, &guard_before_segv);
+    pthread_mutex_unlock(&guard_lock);
 }
 
 bool lmdb_guard_run(void (*work)(void *context), void *context, int *cut_by)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, guard_install);
-
     struct guard guard = {.cut_by = cut_by, .outer = guard_current};
     bool whole = sigsetjmp(guard.jump, 0) == 0;
     if (whole) {

@@ -12,6 +12,10 @@
 
 #include <stdbool.h>
 
+/* Installs the handlers, also where somebody else has put theirs in our place since. Before the
+ * first guarded call. */
+void lmdb_guard_install(void);
+
 /* Calls work(context), which takes no lock of ours and owns nothing: true when it came back. False
  * and *cut_by, the signal that ended it, or 0 for lmdb_guard_leave. */
 bool lmdb_guard_run(void (*work)(void *context), void *context, int *cut_by);

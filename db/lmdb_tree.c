@@ -1,12 +1,15 @@
 #include "db/lmdb_tree.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* mdb.c: MDB_page, MDB_node, MDB_db and MDB_meta; the flags of pages, nodes and trees. */
-enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4 };
+enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8 };
 enum { NODE_BIG = 1 }; /* the value is the number of its first overflow page */
 enum { FREE_LIST_FLAGS = 0x08, TREE_FLAGS = 0xff }; /* MDB_INTEGERKEY; above: the environment's */
 enum { NODE_HEAD = 8, METAS = 2, DATA_VERSION = 1 };
+enum { SMALLEST_PAGE = 512, LARGEST_PAGE = 32768 };
+static const uint32_t meta_magic = 0xBEEFC0DE;
 static const size_t no_page = SIZE_MAX;
 
 struct page {
@@ -143,16 +146,38 @@ static bool root_is_sound(const struct tree_root *root, unsigned flags)
            (root->depth == 0) == (root->root == no_page);
 }
 
+static bool meta_is_sound(const struct meta *meta, size_t page_bytes, size_t map_bytes)
+{
+    const struct page *page = (const struct page *)meta->head;
+    return page->flags == PAGE_META && meta->magic == meta_magic &&
+           meta->free_list.pad == page_bytes && meta->last >= METAS - 1 &&
+           meta->last < map_bytes / page_bytes &&
+           root_is_sound(&meta->free_list, FREE_LIST_FLAGS) && root_is_sound(&meta->entries, 0);
+}
+
+bool lmdb_tree_head(int fd, size_t map_bytes)
+{
+    struct meta metas[METAS];
+    if (pread(fd, &metas[0], sizeof metas[0], 0) != sizeof metas[0])
+        return false;
+    size_t page_bytes = metas[0].free_list.pad;
+    if (metas[0].magic == meta_magic && metas[0].version != DATA_VERSION)
+        return true;
+    return page_bytes >= SMALLEST_PAGE && page_bytes <= LARGEST_PAGE &&
+           (page_bytes & (page_bytes - 1)) == 0 &&
+           pread(fd, &metas[1], sizeof metas[1], (off_t)page_bytes) == sizeof metas[1] &&
+           metas[1].version == DATA_VERSION && meta_is_sound(&metas[0], page_bytes, map_bytes) &&
+           meta_is_sound(&metas[1], page_bytes, map_bytes);
+}
+
 bool lmdb_tree_begin(struct lmdb_tree *tree, size_t txnid)
 {
     /* LMDB writes its two meta pages in turn. */
     const struct meta *meta = (const struct meta *)(tree->map + (txnid & 1) * tree->page_bytes);
-    tree->known = meta->version == DATA_VERSION;
+    tree->known = meta->magic != meta_magic || meta->version == DATA_VERSION;
     if (!tree->known)
         return true;
-    if (meta->txnid != txnid || meta->last < METAS - 1 ||
-        meta->last >= tree->map_bytes / tree->page_bytes ||
-        !root_is_sound(&meta->free_list, FREE_LIST_FLAGS) || !root_is_sound(&meta->entries, 0))
+    if (meta->txnid != txnid || !meta_is_sound(meta, tree->page_bytes, tree->map_bytes))
         return false;
     tree->last = meta->last;
     tree->root = meta->entries.root;

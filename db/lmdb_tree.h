@@ -6,8 +6,8 @@
  * in the file becomes garbage all over the heap, and no handler helps. So before a transaction
  * writes, the list of free pages is looked through, and for each key the pages on the way to it.
  *
- * It knows data version 1 (LMDB 0.9) and lets any other pass. Called under lmdb_guard, by the
- * thread that has the write transaction, before it writes.
+ * It knows data version 1 (LMDB 0.9) and lets any other pass. But for lmdb_tree_head it is called
+ * under lmdb_guard, by the thread that has the write transaction, before it writes.
  */
 #ifndef DB_LMDB_TREE_H
 #define DB_LMDB_TREE_H
@@ -30,6 +30,10 @@ struct lmdb_tree {
     unsigned depth;
     size_t sound[LMDB_TREE_DEPTH]; /* of each level the page looked at last; 0: none */
 };
+
+/* Is this the beginning of a file that LMDB would open? It believes the sizes it finds there. The
+ * file may not be longer than `map_bytes`. */
+bool lmdb_tree_head(int fd, size_t map_bytes);
 
 /* Takes up the state that transaction `txnid` left, and looks through the list of free pages. */
 bool lmdb_tree_begin(struct lmdb_tree *tree, size_t txnid);
