@@ -318,6 +318,25 @@ static void damage_under_a_crowd_of_readers_is_survived(void **state)
     }
 }
 
+/* Two pages of head and one of entries: nothing of it is what it was, and the head is read last. */
+static void a_small_file_that_is_overwritten_is_survived(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 1; seed <= 20; seed++) {
+        struct known_good *store = store_open();
+        confirm(store, 1, 1700000000);
+        assert_true(flushed(store));
+        noise_seed = seed;
+        off_t size = data_size();
+        cut_to(0);
+        scribble(0, size);
+        confirm(store, 2, 1700000000);
+        if (!wait_for(knows(store, 2)))
+            fail_msg("seed %u: %s", seed, log_text);
+        known_good_close(store);
+    }
+}
+
 static void a_file_cut_while_it_is_written_is_survived(void **state)
 {
     (void)state;
@@ -640,6 +659,7 @@ int main(void)
         STORE_TEST(pages_with_lengths_that_lead_astray_are_not_copied),
         STORE_TEST(damage_under_a_crowd_of_readers_is_survived),
         STORE_TEST(a_file_cut_while_it_is_written_is_survived),
+        STORE_TEST(a_small_file_that_is_overwritten_is_survived),
         STORE_TEST(a_file_that_was_removed_is_written_again_with_all_that_was_in_it),
         STORE_TEST(a_file_that_was_replaced_is_the_one_that_counts),
         STORE_TEST(a_directory_that_is_missing_is_used_when_it_comes),
