@@ -64,9 +64,8 @@ static bool send_statement(struct mysql_worker *worker, const struct mysql_job *
     return shot;
 }
 
-/* How far is the server behind that has just found nothing? What goes wrong here is no failure of
- * the host: it does find those who exist. *why says how far, or why nobody can
- * tell. */
+/* How far is the server behind that has just found nothing? *why says it, or why nobody can tell.
+ * What goes wrong here is no failure of the host: it does find those who exist. */
 static enum mysql_lag ask_lag(struct mysql_worker *worker, int64_t most_s, struct fault *why)
 {
     struct mysql_pool *pool = worker->pool;

@@ -4,8 +4,8 @@
 #include "db/mysql_table.h"
 #include "shared/clock.h"
 
-/* query_s is what may pass between two rows. */
-static const struct mysql_timeouts patient = {.connect_s = 10, .query_s = 60};
+/* query_s is how long the server may be silent: while it sorts, or joins what gives no row. */
+static const struct mysql_timeouts patient = {.connect_s = 10, .query_s = 300};
 
 /* The first that works; *host is its name. The fault is the first one's that did not. */
 static struct mysql_client *connect_to_any(const struct mysql_source *source, const char **host,

@@ -18,7 +18,7 @@
  * True: `each` has seen them all, or wanted no more. False and a fault "path: host: what"
  * otherwise, also when it broke off half-way: what `each` was given until then was true, but not
  * all there is. The hosts are tried in the order of mysql_table(5); once one has begun to answer
- * there is no other. A server may be silent for 60 s at a time. Blocks; any thread that uses no
+ * there is no other. A server may be silent for 5 min at a time. Blocks; any thread that uses no
  * mysql_client itself.
  */
 bool mysql_list(const char *path, bool (*each)(void *context, const char *recipient, size_t length),

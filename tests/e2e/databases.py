@@ -25,13 +25,14 @@ class MariaDB(Process):
         "--innodb-use-native-aio=0",
     ]  # fmt: skip
 
-    def __init__(self, scratch, name="db", tcp=False):
+    def __init__(self, scratch, name="db", tcp=False, options=("--skip-log-bin",)):
         self.directory = scratch.new(name)
         super().__init__(self.directory / "log")
         self.socket = self.directory / "sock"
         self.data = self.directory / "data"
         self.port = None
         self.tcp = tcp
+        self.options = options
         self.template = scratch.path / "db-template"
 
     def start(self):
@@ -46,7 +47,7 @@ class MariaDB(Process):
                 ["mariadbd", *self.SMALL, *network,
                  f"--datadir={self.data}", f"--tmpdir={self.directory}",
                  f"--socket={self.socket}",
-                 f"--pid-file={self.directory / 'pid'}", "--skip-log-bin",
+                 f"--pid-file={self.directory / 'pid'}", *self.options,
                  "--character-set-server=utf8mb4", "--max-connections=200",
                  "--skip-name-resolve", "--innodb-fast-shutdown=2"]
             )  # fmt: skip

@@ -42,6 +42,10 @@ static void mysql_lookup(void *map, const char *key, struct deadline deadline, s
         fault_set(&finding->why, "no time left");
     } else if (strcmp(map, "/absent.cf") == 0) {
         finding_set_absent(finding);
+    } else if (strstr(map, "/lagging")) {
+        finding_set_absent(finding);
+        finding->lagging = true;
+        fault_set(&finding->why, "%s is behind", (const char *)map);
     } else {
         finding_set_found(finding, map);
     }
@@ -74,7 +78,7 @@ static struct maps *open_good(const char *list)
 typedef void asker(const struct maps *, const char *, struct deadline, struct trace *,
                    struct finding *);
 
-/* "FOUND value", "ABSENT", "UNAVAILABLE reason", with " late" after it. */
+/* "FOUND value", "ABSENT", "UNAVAILABLE reason", with " late" or " lagging" after it. */
 static void check(asker *ask, const char *list, const char *key, const char *expected)
 {
     struct maps *maps = open_good(list);
@@ -84,8 +88,8 @@ static void check(asker *ask, const char *list, const char *key, const char *exp
     ask(maps, key, deadline_in_ms(1000), NULL, &finding);
     maps_close(maps);
     const char *more = finding.answer == FOUND ? finding.value : finding.why.text;
-    snprintf(said, sizeof said, "%s%s%s%s", answer_name(finding.answer), more[0] ? " " : "", more,
-             finding.late ? " late" : "");
+    snprintf(said, sizeof said, "%s%s%s%s%s", answer_name(finding.answer), more[0] ? " " : "", more,
+             finding.late ? " late" : "", finding.lagging ? " lagging" : "");
     if (strcmp(said, expected) != 0)
         fail_msg("%s asked for %s: \"%s\", expected \"%s\"", list, key, said, expected);
 }
@@ -122,8 +126,31 @@ static void a_long_value_is_cut_to_fit_and_a_missing_one_is_empty(void **state)
     finding_set_found(&finding, NULL);
     assert_int_equal(finding.answer, FOUND);
     assert_string_equal(finding.value, "");
+    finding.lagging = true;
     finding_set_absent(&finding);
     assert_int_equal(finding.answer, ABSENT);
+    assert_false(finding.lagging);
+}
+
+static void one_lagging_absence_makes_the_whole_absence_lagging(void **state)
+{
+    (void)state;
+    static asker *const askers[] = {maps_find, maps_value};
+    for (size_t i = 0; i < 2; i++) {
+        check(askers[i], "mysql:/lagging.cf", "k", "ABSENT /lagging.cf is behind lagging");
+        check(askers[i], "mysql:/lagging.cf inline:{a=b}", "k",
+              "ABSENT /lagging.cf is behind lagging");
+        check(askers[i], "inline:{a=b} mysql:/lagging.cf", "k",
+              "ABSENT /lagging.cf is behind lagging");
+        check(askers[i], "mysql:/lagging.cf mysql:/lagging2.cf mysql:/absent.cf", "k",
+              "ABSENT /lagging.cf is behind lagging");
+        check(askers[i], "mysql:/lagging.cf static:v", "k", "FOUND v");
+        check(askers[i], "mysql:/lagging.cf fail:broken", "k", "UNAVAILABLE broken");
+        check(askers[i], "mysql:/absent.cf", "k", "ABSENT");
+    }
+    check(maps_find, "fail:broken mysql:/lagging.cf", "k", "UNAVAILABLE broken");
+    check(maps_find, "fail:broken mysql:/lagging.cf mysql:/late.cf", "k",
+          "UNAVAILABLE broken late");
 }
 
 static void one_map_that_finds_it_is_enough_whatever_happened_to_the_others(void **state)
@@ -687,6 +714,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_nobody_set_is_unavailable),
         cmocka_unit_test(a_long_value_is_cut_to_fit_and_a_missing_one_is_empty),
+        cmocka_unit_test(one_lagging_absence_makes_the_whole_absence_lagging),
         cmocka_unit_test(one_map_that_finds_it_is_enough_whatever_happened_to_the_others),
         cmocka_unit_test(a_broken_map_is_not_absence),
         cmocka_unit_test(absent_needs_the_word_of_every_map),
