@@ -193,10 +193,12 @@ def raw():
 
 # Generated.
 
-PIECES = ["alice", "bob", "john doe", "first", "last", "jürgen", "用户", "list", "fixed", "x", "1", "A", "owner-",
-          "-request", "postmaster", ".", "+", "-", "..", '"', "\\", '\\"', "\\\\", "(", ")", "(c)", "<", ">", "@", ",", ";",
-          ":", "[", "]", "%", "!", " ", "\t", "\x01", "\x7f", "\x00", "é", "ß", "İ", "😀", "'", "_", "=", "/", "&", "*",
-          "%example.test", "@foreign.test", "@a.test:"]  # fmt: skip
+PIECES = [
+    "alice", "bob", "john doe", "first", "last", "jürgen", "用户", "list", "fixed", "x", "1", "A", "owner-",
+    "-request", "postmaster", ".", "+", "-", "..", '"', "\\", '\\"', "\\\\", "(", ")", "(c)", "<", ">", "@",
+    ",", ";", ":", "[", "]", "%", "!", " ", "\t", "\x01", "\x7f", "\x00", "é", "ß", "İ", "😀", "'", "_", "=",
+    "/", "&", "*", "%example.test", "@foreign.test", "@a.test:",
+]  # fmt: skip
 INSERTED = [*'.+-"\\()<>@,;:[]%! \t\x00\x01\x7f\'_=', "..", '\\"', "(c)", "é", "ß", "\u0308", "\u200b", "😀", "\x80"]
 
 
