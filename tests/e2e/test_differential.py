@@ -97,11 +97,11 @@ DIALOGUE = re.compile(r'milter: RCPT argument "(.*)" \{rcpt_addr\} "(.*)" \{clie
 KEY = re.compile(r"trace \[.*?\] recipient: .*, key (.*)")
 
 
-def keys_looked_up(lines):
+def keys_looked_up(log, since):
     """(argument, {rcpt_addr}, key) of each recipient the trace tells of; key None: malformed. All of
     them None where an overlong address has the line cut short."""
     found = []
-    for line in lines:
+    for line in log.text(since).split("\n"):  # splitlines() would also split at U+2028
         if "milter: RCPT argument " in line:
             match = DIALOGUE.search(line)
             found.append([*match.groups(), None] if match else [None, None, None])
@@ -139,7 +139,7 @@ class Pair:
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             replies = list(pool.map(lambda side: feed(self.mx.port(side), items), ["with", "without"]))
         cases = [Case(*row) for row in zip(items, *replies, strict=True)]
-        seen = keys_looked_up(self.milter.log.lines(mark))
+        seen = keys_looked_up(self.milter.log, mark)
         reached = [case for case in cases if case.reached_us]
         for case, values in zip(reached, seen, strict=True):
             case.argument, case.resolved, case.key = values
@@ -392,7 +392,7 @@ def alone(answers, pairs):
             session.send_macros("R")
             session.send("R", argument.encode() + b"\0")
             session.answer()
-    seen = keys_looked_up(milter.log.lines(mark))
+    seen = keys_looked_up(milter.log, mark)
     assert [argument for argument, _, _ in seen] == arguments
     return {argument: key for argument, _, key in seen}
 
