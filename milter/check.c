@@ -5,35 +5,6 @@
 #include "shared/clock.h"
 #include "shared/unicode.h"
 
-/* {rcpt_addr} is what Postfix will act on. But macros are sticky: without a macro packet before
- * this RCPT it is still the previous recipient's, so it is held against the argument. Postfix
- * folds the case of all Unicode in it, our keys fold ASCII only. */
-static void parse_recipient(const struct check_request *request, struct circumstances *c,
-                            struct check_result *result)
-{
-    const char *argument = request->argument;
-    enum address_result parsed = address_parse(argument, strlen(argument), &result->address);
-    result->recipient = argument;
-    c->postmaster = parsed == ADDRESS_POSTMASTER;
-    if (c->postmaster)
-        return;
-    if (request->resolved) {
-        struct address resolved;
-        const char *text = request->resolved;
-        enum address_result from_macro = address_parse(text, strlen(text), &resolved);
-        if (parsed == ADDRESS_OK && from_macro == ADDRESS_OK &&
-            !unicode_same_folded(result->address.key, resolved.key)) {
-            result->outcome.interlock = INTERLOCK_TWO_ADDRESSES;
-            fault_set(&result->outcome.why, "the RCPT argument says %s, {rcpt_addr} says %s",
-                      argument, text);
-        }
-        result->address = resolved;
-        result->recipient = text;
-        parsed = from_macro;
-    }
-    c->malformed = parsed != ADDRESS_OK;
-}
-
 /* What one check carries through its steps. */
 struct check {
     const struct snapshot *node;
@@ -42,8 +13,44 @@ struct check {
     struct trace *trace;
     struct circumstances circumstances;
     bool role_is_set;
+    struct address folded; /* {rcpt_addr}, where folding made another key of it; else key is "" */
     struct check_result *result;
 };
+
+/*
+ * {rcpt_addr} is what Postfix will act on. But macros are sticky: without a macro packet before
+ * this RCPT it is still the previous recipient's, so it is held against the argument.
+ *
+ * Postfix folds the case of all Unicode in it, fully: it says strasse@ for straße@, and a final
+ * sigma becomes another letter. Directories hold names as people write them, so the argument's key
+ * is the one to look up, and the folded one after it.
+ */
+static void parse_recipient(struct check *check, const struct check_request *request)
+{
+    struct check_result *result = check->result;
+    const char *argument = request->argument, *text = request->resolved;
+    enum address_result parsed = address_parse(argument, strlen(argument), &result->address);
+    result->recipient = argument;
+    check->circumstances.postmaster = parsed == ADDRESS_POSTMASTER;
+    if (!check->circumstances.postmaster && text) {
+        struct address resolved;
+        enum address_result from_macro = address_parse(text, strlen(text), &resolved);
+        bool both = parsed == ADDRESS_OK && from_macro == ADDRESS_OK;
+        result->recipient = text;
+        parsed = from_macro;
+        if (!both || strcmp(result->address.key, resolved.key) == 0) {
+            result->address = resolved;
+        } else if (unicode_same_folded(result->address.key, resolved.key)) {
+            check->folded = resolved;
+        } else {
+            result->address = resolved;
+            result->outcome.interlock = INTERLOCK_TWO_ADDRESSES;
+            fault_set(&result->outcome.why, "the RCPT argument says %s, {rcpt_addr} says %s",
+                      argument, text);
+        }
+    }
+    check->circumstances.malformed = parsed != ADDRESS_OK;
+}
 
 static void judge(struct check *check)
 {
@@ -63,24 +70,63 @@ static void judge(struct check *check)
     verdict_judge(&check->circumstances, &result->verdict);
 }
 
+static void ask(struct check *check, const struct address *address, enum lookup_mode mode,
+                struct outcome *outcome)
+{
+    resolver_find(check->node->resolver, address, mode, check->deadline, check->trace, outcome);
+    if (mode != LOOKUP_DIRECTORY_DOWN)
+        guard_note(check->node->guard, outcome, check->node->settings);
+}
+
+/* Of one mailbox under two keys: known if it is under either, absent only if it is under both. The
+ * first says the rest. */
+static bool speaks_for_both(const struct outcome *second, const struct outcome *first)
+{
+    switch (first->standing) {
+    case STANDING_KNOWN:
+    case STANDING_OVERRIDE:
+    case STANDING_UNCHECKED:
+        return false;
+    case STANDING_UNAVAILABLE:
+        return second->standing == STANDING_KNOWN || second->standing == STANDING_OVERRIDE;
+    case STANDING_ABSENT:
+        if (second->standing == STANDING_ABSENT)
+            return !second->asked_now || second->interlock != INTERLOCK_NONE;
+        return second->standing != STANDING_FOREIGN;
+    case STANDING_FOREIGN:
+        return second->standing != STANDING_FOREIGN;
+    }
+    return false;
+}
+
 static void find(struct check *check, enum lookup_mode mode)
 {
     struct check_result *result = check->result;
-    resolver_find(check->node->resolver, &result->address, mode, check->deadline, check->trace,
-                  &result->outcome);
-    if (mode != LOOKUP_DIRECTORY_DOWN)
-        guard_note(check->node->guard, &result->outcome, check->node->settings);
+    ask(check, &result->address, mode, &result->outcome);
+    if (check->folded.key[0] != '\0' && result->outcome.standing != STANDING_KNOWN) {
+        struct outcome second;
+        trace_add(check->trace, "and as {rcpt_addr} has it: key %s", check->folded.key);
+        ask(check, &check->folded, mode, &second);
+        if (speaks_for_both(&second, &result->outcome))
+            result->outcome = second;
+    }
     judge(check);
 }
 
-/* A 5xx that rests on what the directory has just said needs the sentinels to be there after it. */
+/* A 5xx that rests on what the directory has just said needs the sentinels to be there after it,
+ * and the recipient to be absent still after that: a table that is being loaded may have come back
+ * in between. */
 static void confirm_sentinels(struct check *check)
 {
     const struct snapshot *node = check->node;
     if (!node->sentinel || node->sentinels->count == 0 ||
-        !verdict_rests_on_an_answer(&check->circumstances, &check->result->verdict) ||
-        sentinel_confirm(node->sentinel, node->settings->lookup_slots, check->deadline))
+        !verdict_rests_on_an_answer(&check->circumstances, &check->result->verdict))
         return;
+    if (sentinel_confirm(node->sentinel, node->settings->lookup_slots, check->deadline)) {
+        trace_add(check->trace, "the sentinel recipients are there: asking once more");
+        find(check, LOOKUP_ASK_NOW);
+        return;
+    }
     trace_add(check->trace, "the sentinel recipients were not found after the answer");
     check->circumstances.node_interlock = INTERLOCK_SENTINEL;
     verdict_judge(&check->circumstances, &check->result->verdict);
@@ -143,7 +189,7 @@ void check_recipient(const struct snapshot *node, const struct check_request *re
     c->exempt = (request->authenticated && settings->exempt_authenticated) ||
                 networks_contain(settings->exempt_networks, request->client_address);
 
-    parse_recipient(request, c, result);
+    parse_recipient(&check, request);
     trace_add(trace, "recipient: %s, key %s", result->recipient,
               result->address.key[0] ? result->address.key : "none");
     if (c->exempt || c->postmaster || c->malformed)

@@ -245,13 +245,16 @@ static bool skip_route(struct cursor *cursor)
 {
     if (!take(cursor, '@'))
         return true;
-    do {
+    for (;;) {
         char scratch[ADDRESS_DOMAIN_MAX + 1];
         struct text hop = text_on(scratch, sizeof scratch);
         if (!take_domain(cursor, &hop))
             return false;
-    } while (take(cursor, ',') && take(cursor, '@'));
-    return take(cursor, ':');
+        if (!take(cursor, ','))
+            return take(cursor, ':');
+        if (!take(cursor, '@'))
+            return false;
+    }
 }
 
 static bool needs_quotes(const char *local)

@@ -91,11 +91,20 @@ static void add_whole(struct text *text, const char *bytes, size_t length)
 
 static void add_escaped(struct text *text, const char *bytes, size_t length)
 {
-    char buffer[2 * sizeof "\\xNN"];
+    char buffer[3 * sizeof "\\xNN"]; /* what controls has at most three bytes */
     struct text escaped = text_on(buffer, sizeof buffer);
     for (size_t i = 0; i < length; i++)
         text_addf(&escaped, "\\x%02x", (unsigned char)bytes[i]);
     add_whole(text, escaped.bytes, escaped.length);
+}
+
+/* U+2028 and U+2029 end a line for whoever goes by Unicode; U+202A to U+202E and U+2066 to U+2069
+ * turn the rest of it round on a terminal. */
+static bool breaks_or_turns_lines(const char *sequence)
+{
+    unsigned char last = (unsigned char)sequence[2];
+    return (memcmp(sequence, "\xe2\x80", 2) == 0 && last >= 0xa8 && last <= 0xae) ||
+           (memcmp(sequence, "\xe2\x81", 2) == 0 && last >= 0xa6 && last <= 0xa9);
 }
 
 bool text_is_printable(const char *bytes, size_t length, size_t *size)
@@ -104,7 +113,8 @@ bool text_is_printable(const char *bytes, size_t length, size_t *size)
     size_t sequence = text_utf8_sequence(bytes, length);
     bool c1_control = sequence == 2 && c == 0xc2 && (unsigned char)bytes[1] < 0xa0;
     *size = sequence > 0 ? sequence : 1;
-    return sequence > 0 && c >= 0x20 && c != 0x7f && !c1_control;
+    return sequence > 0 && c >= 0x20 && c != 0x7f && !c1_control &&
+           !(sequence == 3 && breaks_or_turns_lines(bytes));
 }
 
 void text_add_printable(struct text *text, const char *bytes, size_t length)

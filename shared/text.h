@@ -37,7 +37,8 @@ bool text_is_utf8(const char *bytes, size_t length);
 /* The length of the well-formed UTF-8 sequence at bytes, 1 to 4; 0 where there is none. */
 size_t text_utf8_sequence(const char *bytes, size_t length);
 
-/* The same, with no control character among them: bytes below 0x20, 0x7f and U+0080 to U+009F.
+/* The same, with nothing among them that controls: bytes below 0x20, 0x7f, U+0080 to U+009F, and
+ * what ends a line or turns its direction (U+2028 to U+202E, U+2066 to U+2069).
  * *size is the length of what stands there, printable or not; a byte that is no UTF-8 counts 1. */
 bool text_is_printable(const char *bytes, size_t length, size_t *size);
 

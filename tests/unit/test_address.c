@@ -65,6 +65,7 @@ static const struct parse_row parse_rows[] = {
      "\"u v\"@d.test"},
     {"a_source_route_alone_is_malformed", BYTES("<@a.test:>"), BAD, NULL},
     {"a_source_route_without_colon_is_malformed", BYTES("<@a.test>"), BAD, NULL},
+    {"a_source_route_that_ends_with_a_comma_is_malformed", BYTES("<@a.test,:u@d.test>"), BAD, NULL},
     {"a_source_route_with_an_empty_hop_is_malformed", BYTES("<@a.test,,@b.test:u@d.test>"), BAD,
      NULL},
     {"a_hop_without_at_sign_is_malformed", BYTES("<@a.test,b.test:u@d.test>"), BAD, NULL},

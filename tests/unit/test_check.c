@@ -117,6 +117,43 @@ static void spellings_of_one_mailbox_are_not_two_addresses(void **state)
     expect("<\xc3\x9c@catch.example>", "\xc3\xbc@catch.example", "pass", "known");
 }
 
+/* Postfix folds the case of all Unicode in {rcpt_addr}: strasse for straße, a final sigma too. */
+static void a_recipient_that_folding_changes_is_looked_up_as_it_is_written(void **state)
+{
+    (void)state;
+#define STRASSE                                                                                    \
+    "stra\xc3\x9f"                                                                                 \
+    "e@example.com"
+    NODE("role=fallback", "recipient_maps=inline:{" STRASSE "=1, j\xc3\xbcrgen@example.com=1}");
+    expect("<" STRASSE ">", "strasse@example.com", "pass", "known");
+    expect("<" STRASSE ">", NULL, "pass", "known");
+    expect("<J\xc3\x9cRGEN@example.com>", "j\xc3\xbcrgen@example.com", "pass", "known");
+    expect("<STRASSE@example.com>", "strasse@example.com", "550", "unknown on the fallback");
+    expect("<wei\xc3\x9f@example.com>", "weiss@example.com", "550", "unknown on the fallback");
+}
+
+static void under_two_keys_trouble_with_either_is_no_absence(void **state)
+{
+    (void)state;
+    NODE("role=fallback", "recipient_maps=inline:{x@example.com=1}",
+         "access_maps=inline:{{strasse@example.com=no action}}");
+    expect("<" STRASSE ">", "strasse@example.com", "451", "held");
+    tear_down(NULL);
+    NODE("role=fallback", "recipient_maps=inline:{x@example.com=1}",
+         "access_maps=inline:{{" STRASSE "=no action}}");
+    expect("<" STRASSE ">", "strasse@example.com", "451", "held");
+}
+
+static void a_domain_may_be_ours_under_the_folded_key_only(void **state)
+{
+    (void)state;
+    NODE("role=fallback", "recipient_maps=inline:{a@m\xc3\xbcller.example=1}",
+         "domain_maps=inline:{m\xc3\xbcller.example=1}");
+    expect("<a@M\xc3\x9cLLER.example>", "a@m\xc3\xbcller.example", "pass", "known");
+    expect("<b@M\xc3\x9cLLER.example>", "b@m\xc3\xbcller.example", "550",
+           "unknown on the fallback");
+}
+
 static void bare_postmaster_always_passes(void **state)
 {
     (void)state;
@@ -228,6 +265,9 @@ int main(void)
         CLAIM(a_macro_left_over_from_another_recipient_never_passes_and_never_bounces),
         CLAIM(spellings_of_one_mailbox_are_not_two_addresses),
         CLAIM(bare_postmaster_always_passes),
+        CLAIM(a_recipient_that_folding_changes_is_looked_up_as_it_is_written),
+        CLAIM(under_two_keys_trouble_with_either_is_no_absence),
+        CLAIM(a_domain_may_be_ours_under_the_folded_key_only),
         CLAIM(what_cannot_be_parsed_never_passes),
         CLAIM(exempt_clients_are_not_checked),
         CLAIM(authentication_can_be_made_to_count_for_nothing),

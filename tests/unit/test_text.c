@@ -120,6 +120,17 @@ static void control_bytes_are_escaped(void **state)
     assert_printable("a\0b", 3, "a\\x00b");
 }
 
+static void what_ends_or_turns_a_line_in_unicode_is_escaped(void **state)
+{
+    (void)state;
+    assert_printable("a\xe2\x80\xa8z", 5, "a\\xe2\\x80\\xa8z"); /* U+2028 */
+    assert_printable("\xe2\x80\xae", 3, "\\xe2\\x80\\xae");     /* U+202E */
+    assert_printable("\xe2\x81\xa6", 3, "\\xe2\\x81\\xa6");     /* U+2066 */
+    assert_printable("\xe2\x81\xa9", 3, "\\xe2\\x81\\xa9");     /* U+2069 */
+    assert_printable("\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa", 12,
+                     "\xe2\x80\xa7\xe2\x80\xaf\xe2\x81\xa5\xe2\x81\xaa");
+}
+
 static void c1_controls_are_escaped_with_both_bytes(void **state)
 {
     (void)state;
@@ -561,6 +572,7 @@ int main(void)
         cmocka_unit_test(a_nul_can_be_added),
         cmocka_unit_test(control_bytes_are_escaped),
         cmocka_unit_test(c1_controls_are_escaped_with_both_bytes),
+        cmocka_unit_test(what_ends_or_turns_a_line_in_unicode_is_escaped),
         cmocka_unit_test(utf8_stays_and_other_bytes_are_escaped),
         cmocka_unit_test(a_backslash_stays_one),
         cmocka_unit_test(a_printed_text_is_cut_between_characters),
