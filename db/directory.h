@@ -25,7 +25,9 @@ enum { FINDING_VALUE_MAX = 1024 }; /* bytes of a map's value, with the NUL */
 /* What one map said about one key. Start from a zero struct. */
 struct finding {
     enum answer answer;
-    bool late; /* UNAVAILABLE because the deadline passed, not because of trouble */
+    /* UNAVAILABLE because the deadline passed, or for want of a descriptor or memory of ours: not
+     * because of trouble with the directory. */
+    bool late;
     char value[FINDING_VALUE_MAX]; /* FOUND: the first value, cut to fit; else "" */
     struct fault why;              /* UNAVAILABLE, or lagging: the reason */
     bool lagging; /* ABSENT, but the server may be behind its primary: max_replica_lag */

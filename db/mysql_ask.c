@@ -138,6 +138,9 @@ static bool judge(struct mysql_worker *worker, const struct mysql_job *job,
     case MYSQL_ERROR_SETUP:
         counter_add(COUNT_mysql_failures);
         mysql_table_failed(pool, job->table, trouble->number, &named);
+        if (mysql_error_is_of_rights(trouble->number) &&
+            clock_mono_ms() - worker->connected_ms >= MYSQL_NEW_RIGHTS_MS)
+            mysql_worker_hang_up(worker);
         return false;
     case MYSQL_ERROR_STATEMENT:
         counter_add(COUNT_mysql_failures);

@@ -43,6 +43,13 @@ enum mysql_error_class mysql_error_classify(unsigned error_number);
 /* The connection is gone: what a server that restarted looks like on an old one. */
 bool mysql_error_means_lost(unsigned error_number);
 
+/* It is this process that has no descriptor or memory left: nothing is wrong with the server. */
+bool mysql_error_is_ours(unsigned error_number);
+
+/* A right or a password: a session keeps those of its beginning, so only a new one sees a change.
+ */
+bool mysql_error_is_of_rights(unsigned error_number);
+
 /* Of a failed connect: the server is well, and has as many connections as it takes. */
 bool mysql_error_refuses_connections(unsigned error_number);
 

@@ -26,7 +26,7 @@ void mysql_worker_adopt(struct mysql_worker *worker, struct mysql_client *client
     mysql_worker_hang_up(worker);
     worker->client = client;
     worker->host = host;
-    worker->idle_since_ms = clock_mono_ms();
+    worker->idle_since_ms = worker->connected_ms = clock_mono_ms();
     connection_count(worker->pool, host, 1);
 }
 
@@ -55,11 +55,13 @@ enum mysql_dialled mysql_worker_dial(struct mysql_worker *worker, unsigned host,
     counter_add(COUNT_mysql_failures);
     bool refused =
         mysql_error_refuses_connections(trouble.number) && mysql_host_refused(pool, host, fault);
-    if (!refused)
+    /* For what is our own trouble no host rests; but who probes has to say what came of it. */
+    bool ours = mysql_error_is_ours(trouble.number);
+    if (!refused && !(ours && !breaker_is_open(&pool->hosts[host].breaker)))
         mysql_host_failed(pool, host, fault);
     fault_within(fault, "mysql %s", mysql_host_name(pool, host));
     mysql_worker_note(worker, fault->text);
-    return refused ? DIAL_REFUSED : DIAL_FAILED;
+    return refused ? DIAL_REFUSED : ours ? DIAL_LATE : DIAL_FAILED;
 }
 
 static bool may_dial(struct mysql_pool *pool, unsigned host, bool on_trial)
@@ -110,7 +112,7 @@ enum mysql_dialled mysql_worker_connect(struct mysql_worker *worker, struct dead
         enum mysql_dialled dialled = mysql_worker_dial(worker, host, &client, fault);
         if (dialled == DIAL_DONE)
             mysql_worker_adopt(worker, client, host);
-        if (dialled == DIAL_DONE || dialled == DIAL_LOST)
+        if (dialled == DIAL_DONE || dialled == DIAL_LOST || dialled == DIAL_LATE)
             return dialled;
     }
     return say_why(pool, fault);

@@ -67,6 +67,16 @@ bool mysql_error_means_lost(unsigned number)
            number == 1053;
 }
 
+bool mysql_error_is_ours(unsigned number)
+{
+    return number == 2001 || number == 2004 || number == 2008; /* SOCKET_CREATE, IPSOCK, MEMORY */
+}
+
+bool mysql_error_is_of_rights(unsigned number)
+{
+    return number == 1044 || number == 1045 || number == 1142 || number == 1143 || number == 1370;
+}
+
 bool mysql_error_refuses_connections(unsigned number)
 {
     return number == 1040 || number == 1203 || number == 1226;

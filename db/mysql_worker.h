@@ -35,6 +35,7 @@ enum {
     MYSQL_REST_MS = 500,      /* breaker: the first rest, */
     MYSQL_REST_MAX_MS = 4000, /* and the longest: recovery is seen within about 5 s */
     MYSQL_IDLE_MS = 60 * 1000,  /* as Postfix: an unused connection is closed */
+    MYSQL_NEW_RIGHTS_MS = 1000, /* so often a session without rights is replaced by a new one */
     MYSQL_WATCH_SLACK_MS = 500, /* so that the server's own, better word comes first */
     MYSQL_CONNECT_SLACK_MS = 1000,
 };
@@ -56,7 +57,7 @@ struct mysql_worker {
     /* The rest is the thread's own. */
     struct mysql_client *client; /* or NULL */
     unsigned host;               /* of the client */
-    int64_t idle_since_ms;
+    int64_t idle_since_ms, connected_ms;
     unsigned seed;
     struct finding finding;
     struct text notes; /* on notes_bytes: lines for the trace */
@@ -152,7 +153,7 @@ bool mysql_phase_end(struct mysql_worker *worker); /* true: the watchdog had to 
 /* mysql_dial.c: connections. */
 enum mysql_dialled {
     DIAL_FAILED = 0, /* the hosts rest now */
-    DIAL_LATE,       /* the deadline passed */
+    DIAL_LATE,       /* the deadline passed, or this process has no descriptor left */
     DIAL_REFUSED,    /* a host has connections to us, and takes no more: the job is for those */
     DIAL_DONE,
     DIAL_KEPT, /* the connection there was */

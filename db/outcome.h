@@ -48,7 +48,7 @@ enum tier {
 enum interlock {
     INTERLOCK_NONE = 0,
     INTERLOCK_SHED,          /* lookup_slots were taken */
-    INTERLOCK_LATE,          /* lookup_deadline passed */
+    INTERLOCK_LATE,          /* lookup_deadline passed, or this process is short of means */
     INTERLOCK_BAD_ACTION,    /* access_maps holds something that is no action */
     INTERLOCK_TWO_ADDRESSES, /* {rcpt_addr} and the RCPT argument name different mailboxes */
     INTERLOCK_KNOWN_GOOD,    /* it was known good, and gone for less than removal_grace */

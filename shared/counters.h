@@ -28,7 +28,7 @@
     X(verdict_fallback_unknown, "verdict: unknown on the fallback")                                \
     X(verdict_fallback_unavailable, "verdict: unavailable on the fallback")                        \
     X(interlock_shed, "5xx held back: the lookup was shed")                                        \
-    X(interlock_late, "5xx held back: the lookup was late")                                        \
+    X(interlock_late, "5xx held back: the lookup was late, or this process short of descriptors")  \
     X(interlock_old_evidence, "5xx held back: no directory query in this transaction")             \
     X(interlock_hold, "5xx held back: rcptctl hold")                                               \
     X(interlock_no_answer_yet, "5xx held back: no answer from the directory since the start")      \

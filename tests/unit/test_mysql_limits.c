@@ -7,8 +7,10 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include "tests/unit/mysql_asking.h"
 
@@ -322,6 +324,60 @@ static void a_host_on_trial_takes_few_lookups_from_one_that_is_up(void **state)
     assert_int_equal(scratch_count(log, "answers again after"), 1);
 }
 
+/* ---- our own limits, and rights ---- */
+
+/* Every descriptor this process may have; the first is given back. */
+static int take_all_descriptors(int taken[], int most)
+{
+    int count = 0;
+    while (count < most && (taken[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        count++;
+    return count;
+}
+
+static void without_a_descriptor_of_ours_nobody_is_blamed(void **state)
+{
+    (void)state;
+    enum { MOST = 256 };
+    int taken[MOST];
+    struct rlimit before, few = {MOST, MOST};
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few.rlim_max = before.rlim_max;
+    struct asking asking = start(AS_POOL_USER "query = SELECT '%s'\n");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int count = take_all_descriptors(taken, MOST);
+    struct finding finding = ask(&asking, "somebody", 5000), again = ask(&asking, "other", 5000);
+    bool rests = report_says("resting");
+    while (count > 0)
+        close(taken[--count]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(finding.answer, UNAVAILABLE);
+    assert_true(finding.late && again.late);
+    assert_non_null(strstr(finding.why.text, "error 2001"));
+    assert_false(rests);
+    assert_answer(&asking, "somebody", FOUND);
+    stop(&asking);
+}
+
+/* The session keeps the rights of its beginning; it must not be kept because it is busy. */
+static void a_right_that_is_given_back_is_seen_by_a_busy_pool(void **state)
+{
+    (void)state;
+    run_one("CREATE TABLE IF NOT EXISTS secrets (a VARCHAR(9))");
+    run_one("INSERT INTO secrets VALUES ('x')");
+    run_one("REVOKE ALL ON pool_test.* FROM pool_user@localhost");
+    run_one("GRANT EXECUTE ON pool_test.* TO pool_user@localhost");
+    struct asking asking = start(AS_POOL_USER "query = SELECT '%s' FROM secrets\n");
+    struct callers callers;
+    callers_start(&callers, &asking, "somebody");
+    wait_until(callers.answers[UNAVAILABLE] > 20, 5000);
+    run_one("GRANT ALL ON pool_test.* TO pool_user@localhost");
+    wait_until(callers.answers[FOUND] > 20, 5000);
+    callers_stop(&callers);
+    assert_int_equal(callers.answers[ABSENT], 0);
+    stop(&asking);
+}
+
 /* The frame. */
 
 static int prepare(void **state)
@@ -355,6 +411,8 @@ int main(void)
         TEST(a_locked_table_is_one_outage),
         TEST(a_server_that_says_no_has_answered),
         TEST(a_host_on_trial_takes_few_lookups_from_one_that_is_up),
+        TEST(without_a_descriptor_of_ours_nobody_is_blamed),
+        TEST(a_right_that_is_given_back_is_seen_by_a_busy_pool),
     };
     scratch_make();
     int failed = cmocka_run_group_tests_name("mysql_limits", tests, prepare, clean_up);
