@@ -58,6 +58,7 @@ static const struct setting_row rows[] = {
     {"caches", "memcache_servers", "", VALUE_LIST, AT(memcache_servers), 0, 0, false},
     {"caches", "memcache_key_prefix", "rcpt-milter:", VALUE_WORD, AT(memcache_key_prefix), 0, 100,
      false},
+    {"caches", "memcache_secret_file", "", VALUE_PATH, AT(memcache_secret_file), 0, 3800, false},
     {"caches", "memcache_timeout", "100ms", VALUE_TIME_MS, AT(memcache_timeout_ms), MS, 5 * S,
      false},
     {"caches", "positive_ttl", "1h", VALUE_TIME_S, AT(positive_ttl_s), S, 30 * DAY, false},

@@ -47,6 +47,7 @@ struct settings {
     char *memcache_servers; /* separated by commas or white space: unix:/path, inet:host:port, or
                                memcache_table(5)'s bare host:port */
     char *memcache_key_prefix;
+    char *memcache_secret_file; /* "": values are not sealed */
     int64_t memcache_timeout_ms;
     int64_t positive_ttl_s;         /* at least 1 */
     int64_t negative_ttl_s;         /* 0: absences are not cached */

@@ -18,7 +18,7 @@ enum value_type {
     VALUE_LIST,          /* char *: maps, servers, recipients; whoever uses it judges it */
     VALUE_DELIMITERS,    /* char *: a set of ASCII characters */
     VALUE_WORD,          /* char *: printable ASCII without space; bounds of its length */
-    VALUE_PATH,          /* char *: absolute; bounds of its length */
+    VALUE_PATH,          /* char *: absolute; bounds of its length, empty where 0 is within */
     VALUE_UNIX_ENDPOINT, /* struct endpoint: unix only */
     VALUE_ENDPOINT,      /* struct endpoint: unix or inet */
     VALUE_ENDPOINT_NONE, /* struct endpoint: unix, inet or nothing */

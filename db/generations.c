@@ -72,8 +72,27 @@ static enum memcache_result fetch(struct generations *generations, const struct 
         memcache_get(generations->memcache, MEMCACHE_GENERATION, name, deadline, trace,
                      value->bytes, sizeof value->bytes, &length);
     if (result == MEMCACHE_HIT && length != sizeof value->bytes)
-        return MEMCACHE_FAILED; /* not what we wrote: that server is not to be believed */
+        return MEMCACHE_MISS; /* not what we write */
     return result;
+}
+
+static enum memcache_result make(struct generations *generations, const struct digest *name,
+                                 struct deadline deadline, struct trace *trace,
+                                 struct digest *value)
+{
+    struct digest fresh = digest_random();
+    /* Of several nodes that make one now, the first wins. */
+    memcache_add(generations->memcache, MEMCACHE_GENERATION, name, deadline, fresh.bytes,
+                 sizeof fresh.bytes, GENERATION_KEEP_S);
+    enum memcache_result result = fetch(generations, name, deadline, trace, value);
+    if (result != MEMCACHE_MISS)
+        return result;
+    /* What stands there is not ours, as far as we can tell: forged, cut, or of a time with another
+     * memcache_secret_file. Left alone it would keep us from memcached for as long as it lives. A
+     * fresh one in its place empties the cache and cannot bring back anything. */
+    memcache_put(generations->memcache, MEMCACHE_GENERATION, name, deadline, fresh.bytes,
+                 sizeof fresh.bytes, GENERATION_KEEP_S);
+    return fetch(generations, name, deadline, trace, value);
 }
 
 static bool generation_of(struct generations *generations, const char *domain,
@@ -89,13 +108,8 @@ static bool generation_of(struct generations *generations, const char *domain,
         return true;
     }
     enum memcache_result result = fetch(generations, &name, deadline, trace, value);
-    if (result == MEMCACHE_MISS) {
-        /* Of several nodes that make one now, the first wins. */
-        struct digest fresh = digest_random();
-        memcache_add(generations->memcache, MEMCACHE_GENERATION, &name, deadline, fresh.bytes,
-                     sizeof fresh.bytes, GENERATION_KEEP_S);
-        result = fetch(generations, &name, deadline, trace, value);
-    }
+    if (result == MEMCACHE_MISS)
+        result = make(generations, &name, deadline, trace, value);
     if (result == MEMCACHE_HIT)
         remember(generations, &name, value);
     else if (remembered)

@@ -4,7 +4,9 @@
  * Every memcached key of an outcome is made from the address and a generation. Each domain has one
  * and the whole directory has one; both live in memcached as 16 random bytes, and a flush replaces
  * them, so that the old values are never asked for again. A generation that memcached lost is made
- * anew: losing one can only empty the cache, never bring back what was flushed.
+ * anew, and so is one that is not what a node of this memcache_secret_file wrote: losing one can
+ * only empty the cache, never bring back what was flushed. Nodes whose secrets differ therefore
+ * replace each other's generations: misses for both, and still no flush is lost.
  *
  * A node remembers a generation for process_cache_ttl, so a warm recipient costs memcached one get,
  * and a flush on one node is seen by the others within that time. Any thread.

@@ -2,13 +2,17 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "db/memcache_ring.h"
+#include "db/memcache_seal.h"
 #include "db/memcache_server.h"
 #include "db/memcache_wire.h"
+#include "shared/counters.h"
+#include "shared/log.h"
 #include "shared/text.h"
 
 enum {
@@ -16,6 +20,7 @@ enum {
     DEFAULT_PORT = 11211,
     EXPIRY_MAX_S = 30 * 86400,  /* above it, memcached takes the number for a date */
     IDLE_WAIT_MS = 3600 * 1000, /* the prober is woken when there is something to do */
+    FORGERY_LOG_MS = 60 * 1000, /* between two lines about values that are not sealed by us */
 };
 
 /* Its own letter, so that no value is ever stored under it. */
@@ -24,12 +29,16 @@ static const char probe_kind = 'p';
 struct memcache {
     char prefix[WIRE_KEY_MAX + 1]; /* these never change */
     struct memcache_ring *ring;
+    struct seal seal;
     size_t count;
 
     pthread_t prober;
     pthread_mutex_t lock; /* the servers' locks may be taken under it */
     pthread_cond_t wake;  /* a server went away, or stop */
     bool stop;            /* lock */
+
+    _Atomic bool forgery;           /* it was logged, and no good value came since */
+    _Atomic int64_t forgery_log_ms; /* monotonic: when there may be another line */
 
     struct memcache_server servers[];
 };
@@ -104,10 +113,14 @@ static bool prefix_check(const char *prefix, struct fault *fault)
 }
 
 static bool settings_read(const struct settings *settings, struct server_list *list,
-                          struct fault *fault)
+                          struct seal *seal, struct fault *fault)
 {
     if (!list_parse(settings->memcache_servers, list, fault)) {
         fault_within(fault, "memcache_servers");
+        return false;
+    }
+    if (!seal_load(seal, settings->memcache_secret_file, fault)) {
+        fault_within(fault, "memcache_secret_file");
         return false;
     }
     return prefix_check(settings->memcache_key_prefix, fault);
@@ -116,7 +129,8 @@ static bool settings_read(const struct settings *settings, struct server_list *l
 bool memcache_check(const struct settings *settings, struct fault *fault)
 {
     struct server_list list;
-    return settings_read(settings, &list, fault);
+    struct seal seal;
+    return settings_read(settings, &list, &seal, fault);
 }
 
 static void key_write(const struct memcache *memcache, char kind, const struct digest *digest,
@@ -218,7 +232,8 @@ static void memcache_free(struct memcache *memcache)
 struct memcache *memcache_open(const struct settings *settings, struct fault *fault)
 {
     struct server_list list;
-    if (!memcache_library_is_safe(fault) || !settings_read(settings, &list, fault))
+    struct seal seal;
+    if (!memcache_library_is_safe(fault) || !settings_read(settings, &list, &seal, fault))
         return NULL;
     if (list.count == 0) {
         fault_set(fault, "memcache_servers: it names no server");
@@ -231,6 +246,7 @@ struct memcache *memcache_open(const struct settings *settings, struct fault *fa
         return NULL;
     }
     snprintf(memcache->prefix, sizeof memcache->prefix, "%s", settings->memcache_key_prefix);
+    memcache->seal = seal;
     memcache->count = list.count;
     for (size_t i = 0; i < list.count; i++)
         memcache_server_init(&memcache->servers[i], &list.endpoints[i],
@@ -254,20 +270,58 @@ void memcache_close(struct memcache *memcache)
     memcache_free(memcache);
 }
 
-static enum wire_result call_do(struct memcache *memcache, enum memcache_kind kind,
-                                const struct digest *digest, struct deadline deadline,
+/* call->key is set. */
+static enum wire_result call_do(struct memcache *memcache, struct deadline deadline,
                                 struct wire_call *call, struct fault *fault)
 {
-    char key[WIRE_KEY_MAX + 1];
     bool opened;
-    key_write(memcache, (char)kind, digest, key);
-    call->key = key;
-    struct memcache_server *server = &memcache->servers[memcache_ring_choose(memcache->ring, key)];
+    struct memcache_server *server =
+        &memcache->servers[memcache_ring_choose(memcache->ring, call->key)];
     enum wire_result result = memcache_server_do(server, call, deadline, &opened, fault);
     if (opened)
         prober_wake(memcache, false);
-    call->key = NULL;
     return result;
+}
+
+/* ---- sealed values ---- */
+
+/* A line once a minute at most, and none while all of them are like that: the counter goes on. */
+static void forgery_found(struct memcache *memcache, const char *key, struct trace *trace)
+{
+    counter_add(COUNT_memcache_forged_values);
+    trace_add(trace, "memcached %s: its value has not our seal, so it is none", key);
+    int64_t now = clock_mono_ms(), due = atomic_load(&memcache->forgery_log_ms);
+    if (atomic_load(&memcache->forgery) || now < due ||
+        !atomic_compare_exchange_strong(&memcache->forgery_log_ms, &due, now + FORGERY_LOG_MS))
+        return;
+    atomic_store(&memcache->forgery, true);
+    log_warning(
+        "memcached: the value of %s has not our seal - it was forged or damaged, or written "
+        "by a node with another memcache_secret_file or none; such values count as misses",
+        key);
+}
+
+/* The same as a plain get, for values that are sealed. */
+static enum wire_result get_sealed(struct memcache *memcache, struct deadline deadline,
+                                   struct wire_call *call, struct trace *trace, struct fault *fault)
+{
+    char sealed[SEALED_MAX];
+    struct wire_call inner = {
+        .verb = WIRE_GET, .key = call->key, .found = sealed, .size = sizeof sealed};
+    enum wire_result result = call_do(memcache, deadline, &inner, fault);
+    bool too_long = result == WIRE_NONE && inner.length > 0;
+    if (result != WIRE_DONE && !too_long)
+        return result;
+    if (too_long || !seal_open(&memcache->seal, call->key, sealed, inner.length, &call->length)) {
+        forgery_found(memcache, call->key, trace);
+        return WIRE_NONE;
+    }
+    if (atomic_load(&memcache->forgery))
+        atomic_store(&memcache->forgery, false);
+    if (call->length > call->size)
+        return WIRE_NONE;
+    memcpy(call->found, sealed, call->length);
+    return WIRE_DONE;
 }
 
 enum memcache_result memcache_get(struct memcache *memcache, enum memcache_kind kind,
@@ -276,21 +330,19 @@ enum memcache_result memcache_get(struct memcache *memcache, enum memcache_kind 
 {
     static const char *const said[] = {
         [MEMCACHE_FAILED] = "failed", [MEMCACHE_MISS] = "miss", [MEMCACHE_HIT] = "hit"};
-    struct wire_call call = {.verb = WIRE_GET, .found = value, .size = size};
+    char wire_key[WIRE_KEY_MAX + 1];
+    struct wire_call call = {.verb = WIRE_GET, .key = wire_key, .found = value, .size = size};
     struct fault fault = {.text = ""};
     int64_t begin_us = clock_mono_us();
-    enum wire_result done = call_do(memcache, kind, key, deadline, &call, &fault);
+    key_write(memcache, (char)kind, key, wire_key);
+    enum wire_result done = memcache->seal.on ? get_sealed(memcache, deadline, &call, trace, &fault)
+                                              : call_do(memcache, deadline, &call, &fault);
     enum memcache_result result = done == WIRE_DONE   ? MEMCACHE_HIT
                                   : done == WIRE_NONE ? MEMCACHE_MISS
                                                       : MEMCACHE_FAILED;
     *length = result == MEMCACHE_HIT ? call.length : 0;
-    if (trace) {
-        char hex[DIGEST_HEX + 1];
-        digest_to_hex(key, hex);
-        trace_add(trace, "memcached %s%c%s: %s%s%s (%.2f ms)", memcache->prefix, (char)kind, hex,
-                  said[result], fault.text[0] ? ": " : "", fault.text,
-                  (double)(clock_mono_us() - begin_us) / 1000);
-    }
+    trace_add(trace, "memcached %s: %s%s%s (%.2f ms)", wire_key, said[result],
+              fault.text[0] ? ": " : "", fault.text, (double)(clock_mono_us() - begin_us) / 1000);
     return result;
 }
 
@@ -302,9 +354,17 @@ static bool store(struct memcache *memcache, enum wire_verb verb, enum memcache_
         return false; /* 0 would be for ever */
     if (expires_s > EXPIRY_MAX_S)
         expires_s = EXPIRY_MAX_S;
+    char wire_key[WIRE_KEY_MAX + 1], sealed[SEALED_MAX];
+    key_write(memcache, (char)kind, key, wire_key);
     struct wire_call call = {
-        .verb = verb, .value = value, .length = length, .expires_s = expires_s};
-    return call_do(memcache, kind, key, deadline, &call, NULL) == WIRE_DONE;
+        .verb = verb, .key = wire_key, .value = value, .length = length, .expires_s = expires_s};
+    if (memcache->seal.on) {
+        call.value = sealed;
+        call.length = seal_close(&memcache->seal, wire_key, value, length, sealed);
+        if (call.length == 0)
+            return false;
+    }
+    return call_do(memcache, deadline, &call, NULL) == WIRE_DONE;
 }
 
 bool memcache_put(struct memcache *memcache, enum memcache_kind kind, const struct digest *key,
@@ -322,8 +382,10 @@ bool memcache_add(struct memcache *memcache, enum memcache_kind kind, const stru
 bool memcache_remove(struct memcache *memcache, enum memcache_kind kind, const struct digest *key,
                      struct deadline deadline, struct fault *fault)
 {
-    struct wire_call call = {.verb = WIRE_REMOVE};
-    enum wire_result result = call_do(memcache, kind, key, deadline, &call, fault);
+    char wire_key[WIRE_KEY_MAX + 1];
+    struct wire_call call = {.verb = WIRE_REMOVE, .key = wire_key};
+    key_write(memcache, (char)kind, key, wire_key);
+    enum wire_result result = call_do(memcache, deadline, &call, fault);
     return result == WIRE_DONE || result == WIRE_NONE;
 }
 

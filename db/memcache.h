@@ -6,6 +6,8 @@
  * It can only ever say "here are the bytes" or "nothing": trouble is a miss, costs at most one
  * memcache_timeout, and rests that server until the tier's own prober thread finds it well again.
  * What the bytes mean and whether they belong to the key is for the caller to judge (db/outcome.h).
+ * With memcache_secret_file every value is sealed (db/memcache_seal.h), whatever its kind, and one
+ * whose seal is not right is a miss, a count, and at most one line in the log a minute.
  *
  * Any thread. Each server has a small pool of connections, which are leased for one operation; one
  * with any result but the two expected ones is thrown away. Host names are looked up by the prober,
@@ -32,7 +34,8 @@ struct memcache;
 bool memcache_library_is_safe(struct fault *fault);
 
 /* Checks memcache_servers (separated by commas or white space: unix:/path, inet:host:port,
- * host:port, host) and memcache_key_prefix. False and a fault that begins with the parameter. */
+ * host:port, host), memcache_key_prefix and the file of memcache_secret_file. False and a fault
+ * that begins with the parameter. */
 bool memcache_check(const struct settings *settings, struct fault *fault);
 
 /* NULL and a fault, also where memcache_servers is empty. Connects to nobody yet; starts the prober
@@ -42,7 +45,8 @@ struct memcache *memcache_open(const struct settings *settings, struct fault *fa
  * a server has a name, the lookup of that name. */
 void memcache_close(struct memcache *memcache);
 
-/* MISS: the server says it has none. FAILED: no server could be asked, for whatever reason (then
+/* MISS: the server says it has none, or what it has is too long or not sealed by us, so that an add
+ * may still find something in its way. FAILED: no server could be asked, for whatever reason (then
  * nothing is known). */
 enum memcache_result { MEMCACHE_FAILED = 0, MEMCACHE_MISS, MEMCACHE_HIT };
 
@@ -55,8 +59,8 @@ enum memcache_result memcache_get(struct memcache *memcache, enum memcache_kind 
                                   const struct digest *key, struct deadline deadline,
                                   struct trace *trace, void *value, size_t size, size_t *length);
 
-/* Expiry in seconds from now: more than 30 days are 30 days, less than 1 stores nothing. False when
- * it was not stored. */
+/* Expiry in seconds from now: more than 30 days are 30 days, less than 1 stores nothing. Sealed, a
+ * value has at most 1024 bytes. False when it was not stored. */
 bool memcache_put(struct memcache *memcache, enum memcache_kind kind, const struct digest *key,
                   struct deadline deadline, const void *value, size_t length, int64_t expires_s);
 

@@ -284,7 +284,7 @@ static enum wire_result answer_to_get(struct wire *wire, const char *line, struc
         result = receive_exactly(wire, "\r\nEND\r\n", deadline, fault);
     if (result != WIRE_DONE)
         return result;
-    call->length = fits ? length : 0;
+    call->length = length;
     return fits ? WIRE_DONE : WIRE_NONE;
 }
 

@@ -45,7 +45,7 @@ struct wire_call {
     enum wire_verb verb;
     const char *key;   /* no more than WIRE_KEY_MAX bytes, no blanks, no control characters */
     const void *value; /* set, add */
-    size_t length;     /* set, add: of the value. get: of what was found */
+    size_t length; /* set, add: of the value. get: of what was found, also where it does not fit */
     int64_t expires_s; /* set, add */
     void *found;       /* get: where the value is copied */
     size_t size;       /* get: room there; a longer value is WIRE_NONE */

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "milter/check.h"
+#include "milter/convoy.h"
 #include "milter/listener.h"
 #include "milter/report.h"
 #include "shared/clock.h"
@@ -41,6 +42,7 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
     *want_actions = 0;
     *want_stages = unwanted_stages & stages;
     *want_2 = *want_3 = 0;
+    smfi_setpriv(context, the_app); /* a session, and not only a connection: see on_close */
     if (actions & SMFIF_SETSYMLIST) {
         *want_actions = SMFIF_SETSYMLIST;
         if (smfi_setsymlist(context, SMFIM_ENVRCPT, rcpt_macros) != MI_SUCCESS)
@@ -131,17 +133,22 @@ static sfsistat on_recipient(SMFICTX *context, char **arguments)
     if (atomic_load(&recipients_inside) == 0)
         atomic_store(&progress_at_ms, clock_mono_ms());
     atomic_fetch_add(&recipients_inside, 1);
+    uint64_t entered = convoy_enter();
     sfsistat action = answer(context, snapshot, &request);
+    convoy_leave(entered);
     atomic_store(&progress_at_ms, clock_mono_ms());
     atomic_fetch_sub(&recipients_inside, 1);
     app_drop(the_app, snapshot);
     return action;
 }
 
-/* Also called for a connection that came with nothing, such as a port probe. */
+/* Also called for a connection that came with nothing: a port probe, or one of our own (convoy.h).
+ */
 static sfsistat on_close(SMFICTX *context)
 {
-    (void)context;
+    if (!smfi_getpriv(context))
+        return SMFIS_CONTINUE;
+    smfi_setpriv(context, NULL);
     counter_add(COUNT_sessions);
     if (app_verbosity(the_app) >= 2)
         log_info("milter: session closes");
@@ -174,6 +181,8 @@ bool callbacks_open(struct app *app, const struct endpoint *socket, unsigned mod
         fault_set(fault,
                   "cannot listen on %s - is its directory there and writable, the port free?",
                   where);
+    else if (!(opened = convoy_start(socket)))
+        fault_set(fault, "cannot start a thread");
     return opened;
 }
 
@@ -211,6 +220,7 @@ void callbacks_stop(void)
 {
     pthread_t thread;
     atomic_store(&stopping, true);
+    convoy_stop();
     if (pthread_create(&thread, NULL, stop_main, NULL) != 0) {
         smfi_stop();
         return;

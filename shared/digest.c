@@ -28,6 +28,25 @@ struct digest digest_shared(const void *bytes, size_t length)
     return digest;
 }
 
+struct digest_key digest_key_from(const void *secret, size_t length)
+{
+    struct digest_key key;
+    crypto_generichash(key.bytes, sizeof key.bytes, secret, length, NULL, 0);
+    return key;
+}
+
+struct digest digest_keyed(const struct digest_key *key, const char *name, const void *bytes,
+                           size_t length)
+{
+    struct digest digest;
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, key->bytes, sizeof key->bytes, sizeof digest.bytes);
+    crypto_generichash_update(&state, (const unsigned char *)name, strlen(name) + 1);
+    crypto_generichash_update(&state, bytes, length);
+    crypto_generichash_final(&state, digest.bytes, sizeof digest.bytes);
+    return digest;
+}
+
 struct digest digest_random(void)
 {
     struct digest digest;
@@ -42,5 +61,5 @@ void digest_to_hex(const struct digest *digest, char hex[DIGEST_HEX + 1])
 
 bool digest_equal(const struct digest *a, const struct digest *b)
 {
-    return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+    return sodium_memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }

@@ -17,12 +17,14 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "tests/unit/pause.h"
+#include "db/generations.h"
 #include "db/memcache.h"
 #include "db/memcache_ring.h"
 #include "db/memcache_wire.h"
@@ -112,16 +114,22 @@ static int world_end(void **state)
     return 0;
 }
 
-static struct memcache *open_servers(const char *servers, int64_t timeout_ms)
+static struct memcache *open_with(const char *servers, const char *secret_file, int64_t timeout_ms)
 {
     struct settings settings = {.memcache_servers = (char *)servers,
                                 .memcache_key_prefix = (char *)"test:",
+                                .memcache_secret_file = (char *)secret_file,
                                 .memcache_timeout_ms = timeout_ms};
     struct fault fault = {.text = ""};
     struct memcache *memcache = memcache_open(&settings, &fault);
     assert_string_equal(fault.text, "");
     assert_non_null(memcache);
     return memcache;
+}
+
+static struct memcache *open_servers(const char *servers, int64_t timeout_ms)
+{
+    return open_with(servers, "", timeout_ms);
 }
 
 static struct memcache *open_one(const struct world *world, int64_t timeout_ms)
@@ -239,6 +247,7 @@ static void check_settings(const char *servers, const char *prefix, const char *
 {
     struct settings settings = {.memcache_servers = (char *)servers,
                                 .memcache_key_prefix = (char *)prefix,
+                                .memcache_secret_file = (char *)"",
                                 .memcache_timeout_ms = 100};
     struct fault fault = {.text = ""};
     bool good = memcache_check(&settings, &fault);
@@ -295,6 +304,7 @@ static void no_server_is_no_tier(void **state)
     (void)state;
     struct settings settings = {.memcache_servers = (char *)" ,",
                                 .memcache_key_prefix = (char *)"",
+                                .memcache_secret_file = (char *)"",
                                 .memcache_timeout_ms = 100};
     struct fault fault;
     assert_null(memcache_open(&settings, &fault));
@@ -1104,6 +1114,290 @@ static void a_dribbling_server_costs_one_timeout_too(void **state)
     memcache_close(memcache);
 }
 
+/* ---- memcache_secret_file ---- */
+
+static const char our_secret[] = "0123456789abcdef", their_secret[] = "0123456789abcdeF";
+
+/* A node with this secret, or NULL for none, on the one server. */
+static struct memcache *open_sealed(const struct world *world, const char *secret)
+{
+    char servers[128], path[96] = "";
+    snprintf(servers, sizeof servers, "unix:%s", world->path[0]);
+    if (secret) {
+        snprintf(path, sizeof path, "%s/2", world->directory); /* world_end removes it */
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fprintf(file, "%s\n", secret);
+        assert_int_equal(fchmod(fileno(file), 0600), 0);
+        fclose(file);
+    }
+    return open_with(servers, path, PATIENT_MS);
+}
+
+/* What stands under a wire key, past our own code; -1 where there is nothing. */
+static int raw_talk(const struct world *world, const char *request, size_t length, char *answer,
+                    size_t size, const char *end)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", world->path[0]);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(send(fd, request, length, MSG_NOSIGNAL), length);
+    size_t have = 0, end_length = strlen(end);
+    while (have < end_length || memcmp(answer + have - end_length, end, end_length) != 0) {
+        ssize_t got = recv(fd, answer + have, size - have, 0);
+        assert_true(got > 0);
+        have += (size_t)got;
+    }
+    close(fd);
+    return (int)have;
+}
+
+static void raw_set(const struct world *world, const char *key, const void *value, size_t length)
+{
+    char request[4096], answer[64];
+    size_t head = (size_t)snprintf(request, sizeof request, "set %s 0 60 %zu\r\n", key, length);
+    assert_true(head + length + 2 <= sizeof request);
+    memcpy(request + head, value, length);
+    memcpy(request + head + length, "\r\n", 2);
+    raw_talk(world, request, head + length + 2, answer, sizeof answer, "\r\n");
+    assert_memory_equal(answer, "STORED", 6);
+}
+
+static size_t raw_get(const struct world *world, const char *key, char value[2048])
+{
+    char request[300], answer[4096];
+    size_t length = 0;
+    size_t head = (size_t)snprintf(request, sizeof request, "get %s\r\n", key);
+    raw_talk(world, request, head, answer, sizeof answer, "END\r\n");
+    if (sscanf(answer, "VALUE %*s %*u %zu", &length) != 1)
+        return 0;
+    memcpy(value, strchr(answer, '\n') + 1, length);
+    return length;
+}
+
+static void wire_key(char kind, unsigned number, char key[64])
+{
+    char hex[DIGEST_HEX + 1];
+    struct digest digest = key_number(number);
+    digest_to_hex(&digest, hex);
+    snprintf(key, 64, "test:%c%s", kind, hex);
+}
+
+static uint64_t forged(void)
+{
+    return counter_get(COUNT_memcache_forged_values);
+}
+
+static void sealed_values_come_back_and_are_only_longer_on_the_wire(void **state)
+{
+    struct world *world = *state;
+    char key[64], raw[2048];
+    server_start(world, 0);
+    struct memcache *memcache = open_sealed(world, our_secret);
+    uint64_t before = forged();
+    assert_true(put(memcache, 1, "value"));
+    assert_holds(memcache, 1, "value");
+    wire_key('r', 1, key);
+    assert_int_equal(raw_get(world, key, raw), 5 + 16);
+    assert_memory_equal(raw, "value", 5);
+    assert_true(put(memcache, 2, ""));
+    assert_holds(memcache, 2, "");
+    assert_int_equal(forged(), before);
+    memcache_close(memcache);
+
+    memcache = open_sealed(world, NULL); /* off: nothing is added */
+    assert_true(put(memcache, 3, "value"));
+    wire_key('r', 3, key);
+    assert_int_equal(raw_get(world, key, raw), 5);
+    memcache_close(memcache);
+}
+
+static void whatever_is_not_sealed_for_this_key_is_a_miss_and_is_counted(void **state)
+{
+    struct world *world = *state;
+    char key[64], other_key[64], generation_key[64], raw[2048], long_one[2000];
+    char value[256];
+    server_start(world, 0);
+    struct memcache *memcache = open_sealed(world, our_secret);
+    wire_key('r', 1, key);
+    wire_key('r', 2, other_key);
+    wire_key('g', 1, generation_key);
+    assert_true(put(memcache, 1, "value"));
+    size_t length = raw_get(world, key, raw);
+    memset(long_one, 'x', sizeof long_one);
+    const struct {
+        const char *bytes;
+        size_t length;
+        unsigned number; /* under which key */
+    } bad[] = {
+        {"value", 5, 1},          {"", 0, 1},          {raw, length - 1, 1},
+        {raw + 1, length - 1, 1}, {raw, length, 2},    {"0123456789abcdef", 16, 1},
+        {long_one, 1040, 1},      {long_one, 1041, 1}, {long_one, sizeof long_one, 1},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        uint64_t before = forged();
+        raw_set(world, bad[i].number == 1 ? key : other_key, bad[i].bytes, bad[i].length);
+        assert_int_equal(get(memcache, bad[i].number, value), MEMCACHE_MISS);
+        assert_int_equal(forged(), before + 1);
+    }
+    /* Of another kind. */
+    struct digest digest = key_number(1);
+    size_t got;
+    uint64_t before = forged();
+    raw_set(world, generation_key, raw, length);
+    assert_int_equal(memcache_get(memcache, MEMCACHE_GENERATION, &digest, deadline_in_ms(LIMIT_MS),
+                                  NULL, value, sizeof value, &got),
+                     MEMCACHE_MISS);
+    assert_int_equal(forged(), before + 1);
+    /* And in its own place it still is what it was. */
+    raw_set(world, key, raw, length);
+    assert_holds(memcache, 1, "value");
+    memcache_close(memcache);
+}
+
+static void what_is_too_long_to_be_sealed_is_not_stored(void **state)
+{
+    struct world *world = *state;
+    char bytes[1025];
+    server_start(world, 0);
+    struct memcache *memcache = open_sealed(world, our_secret);
+    struct digest key = key_number(1);
+    struct deadline limit = deadline_in_ms(LIMIT_MS);
+    memset(bytes, 'x', sizeof bytes);
+    assert_true(memcache_put(memcache, MEMCACHE_OUTCOME, &key, limit, bytes, 1024, 60));
+    assert_false(memcache_put(memcache, MEMCACHE_OUTCOME, &key, limit, bytes, 1025, 60));
+    memcache_close(memcache);
+}
+
+static void nodes_with_other_secrets_or_none_see_misses(void **state)
+{
+    struct world *world = *state;
+    char value[256];
+    server_start(world, 0);
+    struct memcache *ours = open_sealed(world, our_secret);
+    struct memcache *theirs = open_sealed(world, their_secret);
+    struct memcache *plain = open_sealed(world, NULL);
+    assert_true(put(ours, 1, "ours"));
+    assert_int_equal(get(theirs, 1, value), MEMCACHE_MISS);
+    assert_true(put(theirs, 1, "theirs"));
+    assert_int_equal(get(ours, 1, value), MEMCACHE_MISS);
+    assert_true(put(plain, 1, "plain"));
+    assert_int_equal(get(ours, 1, value), MEMCACHE_MISS);
+    /* Without the secret a sealed value is bytes like any other: the decoder judges it. */
+    char text[OUTCOME_TEXT_MAX];
+    struct digest key = key_number(1);
+    struct outcome outcome = {.standing = STANDING_KNOWN, .verified = clock_wall_s()}, read;
+    size_t length = outcome_encode(&outcome, &key, text);
+    assert_true(
+        memcache_put(ours, MEMCACHE_OUTCOME, &key, deadline_in_ms(LIMIT_MS), text, length, 60));
+    assert_int_equal(get(plain, 1, value), MEMCACHE_HIT);
+    assert_false(outcome_decode(value, length + 16, &key, clock_wall_s(), &read));
+    memcache_close(ours);
+    memcache_close(theirs);
+    memcache_close(plain);
+}
+
+static void forged_values_are_one_line_in_the_log_not_one_each(void **state)
+{
+    struct world *world = *state;
+    char key[64], value[256], text[8192];
+    FILE *log = tmpfile();
+    int before = dup(2);
+    server_start(world, 0);
+    struct memcache *memcache = open_sealed(world, our_secret);
+    wire_key('r', 1, key);
+    raw_set(world, key, "forged", 6);
+    log_set_level(LEVEL_WARNING);
+    dup2(fileno(log), 2);
+    for (int i = 0; i < 50; i++) {
+        get(memcache, 1, value);
+        assert_true(put(memcache, 2, "good")); /* a good one in between does not make it two */
+        assert_holds(memcache, 2, "good");
+    }
+    dup2(before, 2);
+    close(before);
+    log_set_level(LEVEL_ERROR);
+    rewind(log);
+    text[fread(text, 1, sizeof text - 1, log)] = '\0';
+    fclose(log);
+    char *first = strstr(text, key);
+    assert_non_null(first);
+    assert_null(strstr(first + 1, key));
+    assert_null(strstr(text, our_secret));
+    memcache_close(memcache);
+}
+
+static struct generations *generations_on(struct memcache *memcache)
+{
+    static const struct digest setup;
+    struct generations *generations = generations_create(memcache, &setup, 0);
+    assert_non_null(generations);
+    return generations;
+}
+
+static bool generation_get(struct generations *generations, struct digest *generation)
+{
+    return generations_get(generations, "example.test", deadline_in_ms(LIMIT_MS), NULL, generation);
+}
+
+/* With a secret and without one: what stands in the way of a generation is replaced. */
+static void a_bad_generation_is_replaced_and_a_flush_still_works(void **state)
+{
+    struct world *world = *state;
+    static const char domain[] = "example.test";
+    static const char *const bad[] = {"", "forged", "0123456789abcdef",
+                                      "0123456789abcdef0123456789abcdef"};
+    server_start(world, 0);
+    for (int sealed = 0; sealed < 2; sealed++)
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+            if (!sealed && strlen(bad[i]) == 16)
+                continue; /* it looks like one: who shares memcached with strangers sets a secret */
+            struct memcache *memcache = open_sealed(world, sealed ? our_secret : NULL);
+            struct generations *generations = generations_on(memcache);
+            struct digest first, again, name = digest_shared(domain, strlen(domain));
+            char key[64], hex[DIGEST_HEX + 1];
+            digest_to_hex(&name, hex);
+            snprintf(key, sizeof key, "test:g%s", hex);
+            raw_set(world, key, bad[i], strlen(bad[i]));
+            assert_true(generation_get(generations, &first));
+            assert_true(generation_get(generations, &again));
+            assert_true(digest_equal(&first, &again));
+            assert_true(generations_advance(generations, domain, deadline_in_ms(LIMIT_MS), NULL));
+            assert_true(generation_get(generations, &again));
+            assert_false(digest_equal(&first, &again));
+            generations_destroy(generations);
+            memcache_close(memcache);
+        }
+}
+
+/* A fleet on its way to a secret: no node is left without memcached for long, and a flush by any
+ * is a flush for all. */
+static void a_flush_by_a_node_with_another_secret_is_still_a_flush(void **state)
+{
+    struct world *world = *state;
+    server_start(world, 0);
+    struct memcache *memcaches[] = {open_sealed(world, our_secret), open_sealed(world, NULL),
+                                    open_sealed(world, their_secret)};
+    enum { NODES = sizeof memcaches / sizeof *memcaches };
+    struct generations *nodes[NODES];
+    for (int i = 0; i < NODES; i++)
+        nodes[i] = generations_on(memcaches[i]);
+    for (int flusher = 0; flusher < NODES; flusher++)
+        for (int other = 0; other < NODES; other++) {
+            struct digest before, after;
+            assert_true(generation_get(nodes[other], &before));
+            assert_true(generations_advance(nodes[flusher], "example.test",
+                                            deadline_in_ms(LIMIT_MS), NULL));
+            assert_true(generation_get(nodes[other], &after));
+            assert_false(digest_equal(&before, &after));
+        }
+    for (int i = 0; i < NODES; i++) {
+        generations_destroy(nodes[i]);
+        memcache_close(memcaches[i]);
+    }
+}
+
 #define with_world(test) cmocka_unit_test_setup_teardown(test, world_make, world_end)
 
 int main(void)
@@ -1140,6 +1434,13 @@ int main(void)
         with_world(a_server_that_answers_nonsense_is_not_asked_again_until_it_is_well),
         with_world(a_server_that_has_what_nobody_stored_stays_at_rest),
         with_world(a_dribbling_server_costs_one_timeout_too),
+        with_world(sealed_values_come_back_and_are_only_longer_on_the_wire),
+        with_world(whatever_is_not_sealed_for_this_key_is_a_miss_and_is_counted),
+        with_world(what_is_too_long_to_be_sealed_is_not_stored),
+        with_world(nodes_with_other_secrets_or_none_see_misses),
+        with_world(forged_values_are_one_line_in_the_log_not_one_each),
+        with_world(a_bad_generation_is_replaced_and_a_flush_still_works),
+        with_world(a_flush_by_a_node_with_another_secret_is_still_a_flush),
     };
     log_set_level(LEVEL_ERROR); /* the doubles make a great many outages */
     return digest_init() ? cmocka_run_group_tests_name("memcache", tests, NULL, NULL) : 1;
