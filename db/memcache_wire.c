@@ -84,8 +84,10 @@ static enum wire_result connect_to(struct wire *wire, const struct sockaddr *add
                                    socklen_t size, struct deadline deadline, struct fault *fault)
 {
     wire->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (wire->fd < 0)
-        return failed_errno(errno, fault);
+    if (wire->fd < 0) {
+        failed_errno(errno, fault);
+        return WIRE_SHORT;
+    }
     if (connect(wire->fd, address, size) == 0)
         return WIRE_DONE;
     if (errno != EINPROGRESS) /* over a unix socket also EAGAIN: its queue is full */

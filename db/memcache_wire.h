@@ -34,6 +34,7 @@ void wire_close(struct wire *wire); /* NULL is fine */
 enum wire_result {
     WIRE_FAILED = 0, /* the transport or the server; the fault says what */
     WIRE_LATE,       /* the deadline passed before the answer was there */
+    WIRE_SHORT,      /* this process has no descriptor left: nothing is wrong with the server */
     WIRE_REFUSED,    /* the server does not want this item; it is well otherwise */
     WIRE_NONE,       /* get, remove: there is none. add: there is one already */
     WIRE_DONE,
