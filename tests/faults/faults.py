@@ -1,0 +1,441 @@
+"""The faults, one entry each in FAULTS, and what must be answered while one lasts.
+
+A fault says what becomes of the directory, and which tiers it takes away from the node. From that
+and the rules of DESIGN.md (2 and 3) the cells follow: see replies().
+"""
+
+import dataclasses
+import random
+import signal
+import threading
+import typing
+
+from harness import wait_until
+from network import CutOff, Dribble, Flip, Garbage, Reset, Slow, WrongValue, may_make_namespaces
+from node_world import (
+    COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, MEMCACHED, PROCESS, SENTINEL, SENTINEL_WORKS, STALE,
+    UNKNOWN, address,
+)  # fmt: skip
+
+# What a lookup in the directory comes to.
+WORKS = "works"  # a complete answer
+DOWN = "down"  # UNAVAILABLE
+UNSURE = "works or down"  # the change is under way
+EMPTY = "empty"  # a complete answer, and a false one: it knows nobody
+EMPTY_UNNOTICED = "empty, unnoticed"  # the same, and no interlock knows it yet
+
+PASS = "250"
+NOBODY = {"primary": "450", "fallback": "550 5.1.1"}
+CANNOT_TELL = {"primary": "451", "fallback": "550 5.4.3"}
+HELD = {"primary": "450", "fallback": "451 held"}  # a primary holds nothing: it says 4xx anyway
+
+
+def nothing(world):
+    pass
+
+
+@dataclasses.dataclass
+class Fault:
+    name: str
+    inject: typing.Callable
+    repair: typing.Callable
+    directory: str = WORKS
+    at_first: str = ""  # what the directory does while the fault sets in, where that differs
+    breaks: frozenset = frozenset()  # tiers that are not there for the node
+    late: bool = False  # a lookup may reach its deadline, and is held
+    fresh: bool = False  # the nodes have not yet had an answer: nobody is bounced
+    meanwhile: typing.Callable = nothing  # comes while the first questions are under way
+    noticed: typing.Callable = None  # true once the node can know; the questions begin then
+    lasts: float = 1  # seconds at least
+    old_sessions_only: bool = False  # new ones cannot be had while it lasts
+    after: typing.Callable = nothing  # what else must be true after the repair
+    needs: dict = dataclasses.field(default_factory=dict)  # NodeWorld's arguments
+    possible: typing.Callable = lambda: True  # on this machine
+
+    def replies(self, role, who, first=False):
+        """The replies that are right, in words."""
+        directory = self.at_first if first and self.at_first else self.directory
+        if directory == UNSURE:
+            return self._replies(WORKS, role, who) | self._replies(DOWN, role, who)
+        return self._replies(directory, role, who)
+
+    def _replies(self, directory, role, who):
+        vouched = who not in (COLD, UNKNOWN) and who not in self.breaks
+        if directory == WORKS:
+            return {NOBODY[role]} if who == UNKNOWN else {PASS}
+        if directory == DOWN:
+            return {PASS} if vouched else self._unavailable(role)
+        if vouched and who in (PROCESS, MEMCACHED):
+            return {PASS}
+        if directory == EMPTY_UNNOTICED and not vouched:
+            return {NOBODY[role]}
+        return {HELD[role]}
+
+    def _unavailable(self, role):
+        if self.fresh and role == "fallback":
+            return {HELD[role]}
+        return {CANNOT_TELL[role]} | ({HELD[role]} if self.late and role == "fallback" else set())
+
+
+def both(one, two, name=None):
+    """Two faults at once. The second comes right after the first, and is repaired before it."""
+
+    def inject(world):
+        one.inject(world)
+        two.inject(world)
+
+    def repair(world):
+        two.repair(world)
+        one.repair(world)
+
+    worst = max(one, two, key=lambda fault: [WORKS, UNSURE, EMPTY_UNNOTICED, EMPTY, DOWN].index(fault.directory))
+    return dataclasses.replace(
+        one, name=name or f"{one.name}, {two.name}", inject=inject, repair=repair,
+        directory=worst.directory, at_first=one.at_first and UNSURE if worst is one else "",
+        breaks=one.breaks | two.breaks, late=one.late or two.late, fresh=one.fresh or two.fresh,
+        lasts=max(one.lasts, two.lasts), needs={**one.needs, **two.needs},
+        old_sessions_only=one.old_sessions_only or two.old_sessions_only,
+        possible=lambda: one.possible() and two.possible(),
+    )  # fmt: skip
+
+
+# MySQL: the process and the way to it
+
+PROXY = {"mysql": "proxy"}
+ASKED = b"FROM recipients"  # what a lookup contains, and the setting up of a session does not
+
+
+def proxied(name, manner, **more):
+    return Fault(name, lambda w: w.mysql_proxy.behave(manner()), lambda w: w.mysql_proxy.behave(),
+                 needs=more.pop("needs", PROXY), **more)  # fmt: skip
+
+
+def revive_mysql(world):
+    """A connection that hangs in the backlog of a stopped server may still be answered."""
+    world.mysql.resume()
+    wait_until(world.mysql.answers, what="MariaDB to answer")
+
+
+def begin_shutdown(world):
+    """It has said goodbye to everybody, and then does not get on."""
+    mark = world.mysql.log.end()
+    world.mysql.send(signal.SIGTERM)
+    world.mysql.log.wait("[Nn]ormal shutdown|Initiated by", mark)
+    world.mysql.suspend()
+
+
+def end_shutdown(world):
+    world.mysql.end()
+    world.mysql.start()
+
+
+def restart_in_mid_query(world):
+    """The lookups wait for a lock when the server dies under them."""
+    wait_until(lambda: world.mysql.running(containing="FROM recipients"), what="a lookup under way")
+    world.mysql.kill()
+    world.mysql.start()
+
+
+MYSQL_KILLED = Fault("MySQL killed", lambda w: w.mysql.kill(), lambda w: w.mysql.start(), DOWN)
+MYSQL_HANGS = Fault("MySQL hangs (SIGSTOP)", lambda w: w.mysql.suspend(), revive_mysql, DOWN, late=True)
+
+MYSQL_SERVER = [
+    MYSQL_KILLED,
+    MYSQL_HANGS,
+    Fault("MySQL blackholed", lambda w: w.mysql_namespace.cut(), lambda w: w.mysql_namespace.mend(),
+          DOWN, late=True, needs={"mysql": "namespace"}, possible=may_make_namespaces),
+    proxied("MySQL: RST on connect", Reset, directory=DOWN),
+    proxied("MySQL dribbles", lambda: Dribble(0.3), directory=DOWN, late=True),
+    proxied("MySQL slow, 2 s", lambda: Slow(2, ASKED),
+            needs={**PROXY, "settings": {"lookup_deadline": "9s", "mysql_query_timeout": "4s"}}),
+    proxied("MySQL: garbage on the wire", Garbage, directory=DOWN, late=True),
+    proxied("MySQL: connection cut off in the result", lambda: CutOff(ASKED), directory=DOWN),
+    Fault("MySQL shutting down, and hanging in it", begin_shutdown, end_shutdown, DOWN, late=True),
+    Fault("MySQL restarted in mid-query", lambda w: lock_table(w), lambda w: w.release(), WORKS,
+          at_first=UNSURE, meanwhile=restart_in_mid_query),
+]  # fmt: skip
+
+
+# MySQL: what is wrong inside
+
+def change(world, *statements):
+    for statement in statements:
+        world.mysql.sql(statement)
+
+
+def statements(name, inject, repair, directory, kill=False, **more):
+    def do_inject(world):
+        change(world, *inject)
+        if kill:
+            world.kill_connections()
+
+    return Fault(name, do_inject, lambda w: change(w, *repair), directory, **more)
+
+
+class Locked:
+    """LOCK TABLES ... WRITE by somebody else."""
+
+    def __init__(self, database):
+        self.connection = database.connect()
+
+    def __enter__(self):
+        with self.connection.cursor() as cursor:
+            cursor.execute("LOCK TABLES recipients WRITE")
+
+    def __exit__(self, *_):
+        try:
+            self.connection.close()
+        except Exception:  # the server may have been killed
+            pass
+
+
+def lock_table(world):
+    world.keep(Locked(world.mysql))
+
+
+class BlockedAlter:
+    """An ALTER TABLE waits for a transaction that has read the table, and all readers wait for
+    it."""
+
+    def __init__(self, database):
+        self.database = database
+
+    def __enter__(self):
+        self.reader = self.database.connect()
+        self.cursor = self.reader.cursor()
+        self.cursor.execute("BEGIN")
+        self.cursor.execute("SELECT * FROM recipients LIMIT 1")
+        self.thread = threading.Thread(
+            target=self.database.sql, args=("ALTER TABLE recipients ADD COLUMN note TEXT",)
+        )
+        self.thread.start()
+        wait_until(
+            lambda: self.database.sql(
+                "SELECT 1 FROM information_schema.processlist WHERE state LIKE '%%metadata lock%%'"
+                " AND info LIKE 'ALTER%%'"
+            ),
+            what="the ALTER to wait",
+        )
+
+    def __exit__(self, *_):
+        self.reader.close()
+        self.thread.join()
+
+
+class Crowd:
+    """As many connections as the server takes."""
+
+    def __init__(self, world, **login):
+        self.world, self.login, self.connections = world, login, []
+
+    def __enter__(self):
+        import pymysql
+
+        for _ in range(50):
+            try:
+                self.connections.append(
+                    pymysql.connect(unix_socket=str(self.world.mysql.socket), database="mail", **self.login)
+                )
+            except pymysql.MySQLError:
+                return
+        raise AssertionError("there is always room for one more")
+
+    def __exit__(self, *_):
+        for connection in self.connections:
+            connection.close()
+
+
+CHECKER = {"user": "checker", "password": "s3cret-Passw0rd"}
+GUEST = {"user": "guest", "password": ""}
+
+
+def too_many_connections(world):
+    """The guests take every place, those of the nodes' idle connections too."""
+    change(world, "CREATE USER IF NOT EXISTS guest@localhost", "GRANT SELECT ON mail.* TO guest@localhost",
+           "SET GLOBAL max_connections = 10")  # fmt: skip
+    world.kill_connections()
+    world.keep(Crowd(world, **GUEST))
+
+
+def max_user_connections(world):
+    change(world, "GRANT USAGE ON *.* TO checker@'%' WITH MAX_USER_CONNECTIONS 2")
+    world.kill_connections()
+    world.keep(Crowd(world, **CHECKER))
+
+
+def sentinel_missed(world):
+    """Both nodes know by now that the table is not what it was."""
+    return all("sentinel" in node.ctl("status").stdout for node in world.nodes.values())
+
+
+REFILL = ["REPLACE INTO recipients SELECT * FROM backup"]
+HALF = "DELETE FROM recipients WHERE address NOT LIKE 'other%%'"
+NOTICED = {"noticed": sentinel_missed} if SENTINEL_WORKS else {}
+EMPTIED = EMPTY if SENTINEL_WORKS else EMPTY_UNNOTICED
+
+MYSQL_INSIDE = [
+    statements("MySQL: wrong password", ["SET PASSWORD FOR checker@'%%' = PASSWORD('other')"],
+               ["SET PASSWORD FOR checker@'%%' = PASSWORD('s3cret-Passw0rd')"], DOWN, kill=True),
+    statements("MySQL: right to read taken away", ["REVOKE SELECT ON mail.* FROM checker@'%%'"],
+               ["GRANT SELECT ON mail.* TO checker@'%%'"], DOWN),
+    statements("MySQL: table missing", ["RENAME TABLE recipients TO elsewhere"],
+               ["RENAME TABLE elsewhere TO recipients"], DOWN),
+    statements("MySQL: column missing", ["ALTER TABLE recipients DROP COLUMN active"],
+               ["ALTER TABLE recipients ADD COLUMN active BOOLEAN NOT NULL DEFAULT TRUE"], DOWN),
+    Fault("MySQL: column renamed in flight", nothing,
+          lambda w: change(w, "ALTER TABLE recipients RENAME COLUMN enabled TO active"), DOWN,
+          at_first=UNSURE,
+          meanwhile=lambda w: change(w, "ALTER TABLE recipients RENAME COLUMN active TO enabled")),
+    Fault("MySQL: LOCK TABLES WRITE, 15 s", lock_table, lambda w: w.release(), DOWN, lasts=15, late=True),
+    Fault("MySQL: ALTER waits for a reader", lambda w: w.keep(BlockedAlter(w.mysql)),
+          lambda w: w.release(), DOWN, late=True),
+    Fault("MySQL: Too many connections", too_many_connections, lambda w: w.release(), DOWN),
+    Fault("MySQL: max_user_connections", max_user_connections, lambda w: w.release(), DOWN),
+    statements("MySQL read-only", ["SET GLOBAL read_only = ON"], ["SET GLOBAL read_only = OFF"], WORKS),
+    statements("table emptied, DELETE", ["DELETE FROM recipients"], REFILL, EMPTIED, **NOTICED),
+    statements("table emptied, TRUNCATE", ["TRUNCATE recipients"], REFILL, EMPTIED, **NOTICED),
+    statements("table half loaded", [HALF], REFILL, EMPTIED, **NOTICED),
+]  # fmt: skip
+
+
+# memcached
+
+GONE = frozenset({MEMCACHED, STALE})
+MEMCACHED_PROXY = {"memcached": "proxy"}
+
+
+def memcached_proxied(name, manner):
+    return Fault(name, lambda w: w.memcached_proxy.behave(manner(w)),
+                 lambda w: w.memcached_proxy.behave(), breaks=GONE, needs=MEMCACHED_PROXY)  # fmt: skip
+
+
+def revive_memcached(world):
+    world.memcached.resume()
+    wait_until(world.memcached.answers, what="memcached to answer")
+
+
+def fill_memcached(world):
+    """Until nothing of what was there is left."""
+    mine = {key for key in world.memcached.keys() if key.startswith(KEY_OF_AN_OUTCOME)}
+    for n in range(400):
+        world.memcached.set(f"filler{n}", b"x" * 100)
+        world.memcached.set(f"big{n}", b"x" * 20000)
+    for n in range(200000):
+        if n % 500 == 0 and not mine & set(world.memcached.keys()):
+            return
+        world.memcached.set(f"small{n}", b"x" * 60)
+    raise AssertionError("nothing was evicted")
+
+
+def any_other_value(world):
+    """A fair value of the same kind of key, but not of this one."""
+
+    def value(key):
+        others = [k for k in world.memcached.keys() if k != key and k[:-32] == key[:-32]]
+        return world.memcached.get(random.choice(others)) if others else None
+
+    return value
+
+
+def forge(world):
+    """For each stranger we will ask for: "known, verified now", but sealed for another key."""
+    import time
+
+    strangers = [address(UNKNOWN, role, n) for role in world.nodes for n in range(6)]
+    before = set(world.memcached.keys())
+    world.warmer.ask(*strangers)
+    for key in set(world.memcached.keys()) - before:
+        world.memcached.set(key, b"rm1 %032x K %d" % (7, time.time()))
+
+
+MEMCACHED_ALONE = [
+    Fault("memcached killed", lambda w: w.memcached.kill(), lambda w: w.memcached.start(), breaks=GONE),
+    Fault("memcached hangs (SIGSTOP)", lambda w: w.memcached.suspend(), revive_memcached, breaks=GONE),
+    Fault("memcached blackholed", lambda w: w.memcached_namespace.cut(),
+          lambda w: w.memcached_namespace.mend(), breaks=GONE, needs={"memcached": "namespace"},
+          possible=may_make_namespaces),
+    memcached_proxied("memcached dribbles", lambda w: Dribble(0.05)),
+    Fault("memcached restarted, empty", lambda w: w.memcached.restart(), nothing, breaks=GONE),
+    Fault("memcached full, evicting", fill_memcached, lambda w: w.memcached.flush(), breaks=GONE,
+          needs={"memory": 1}),
+    memcached_proxied("memcached answers with another key's value", lambda w: WrongValue(any_other_value(w))),
+    Fault("memcached: forged values", forge, nothing),
+    memcached_proxied("memcached: garbage on the wire", lambda w: Garbage()),
+    memcached_proxied("memcached: a bit flipped", lambda w: Flip()),
+]  # fmt: skip
+MEMCACHED_FAULTS = [each for fault in MEMCACHED_ALONE
+                    for each in (fault, both(fault, MYSQL_KILLED, f"{fault.name}, MySQL killed"))]  # fmt: skip
+
+
+# the node itself
+
+def limit_files(world):
+    """Not one more file or connection than it has now; and it needs one for MySQL."""
+    import os
+    import resource
+
+    for node in world.nodes.values():
+        taken = len(os.listdir(f"/proc/{node.pid}/fd"))
+        _, hard = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (taken, hard))
+    world.kill_connections()
+
+
+def unlimit(world, what):
+    import resource
+
+    for node in world.nodes.values():
+        _, hard = resource.prlimit(node.pid, what)
+        resource.prlimit(node.pid, what, (hard, hard))
+
+
+def limit_threads(world):
+    import resource
+
+    for node in world.nodes.values():
+        _, hard = resource.prlimit(node.pid, resource.RLIMIT_NPROC)
+        resource.prlimit(node.pid, resource.RLIMIT_NPROC, (1, hard))
+
+
+def clock(name, seconds):
+    return Fault(name, lambda w: w.set_clock(seconds), lambda w: w.set_clock(0), needs={"node": "fake clock"})
+
+
+def down_at_the_start(name, *servers, breaks):
+    def inject(world):
+        for server in servers:
+            getattr(world, server).kill()
+        world.restart_nodes()
+
+    def repair(world):
+        for server in servers:
+            getattr(world, server).start()
+
+    return Fault(name, inject, repair, DOWN, fresh=True, breaks=frozenset({PROCESS, *breaks}))
+
+
+FORWARD, BACK = clock("clock an hour ahead", 3600), clock("clock an hour back", -3600)
+def fd_limit():
+    import resource
+    return Fault("no file descriptor left", limit_files, lambda w: unlimit(w, resource.RLIMIT_NOFILE),
+                 DOWN, old_sessions_only=True)
+
+
+def thread_limit():
+    import resource
+    return Fault("no thread left", limit_threads, lambda w: unlimit(w, resource.RLIMIT_NPROC),
+                 old_sessions_only=True, needs={"node": "other user"})
+
+NODE = [
+    fd_limit(),
+    thread_limit(),
+    both(thread_limit(), MYSQL_KILLED),
+    FORWARD,
+    BACK,
+    both(FORWARD, MYSQL_KILLED),
+    both(BACK, MYSQL_KILLED),
+    down_at_the_start("started with MySQL down", "mysql", breaks={}),
+    down_at_the_start("started with everything down", "mysql", "memcached", breaks=GONE),
+]
+
+FAULTS = [*MYSQL_SERVER, *MYSQL_INSIDE, *MEMCACHED_FAULTS, *NODE]
