@@ -59,8 +59,7 @@ class Session:
     def ask(self, recipient):
         """(reply, seconds)"""
         start = time.monotonic()
-        with self.client:
-            reply = self.client.rcpt(recipient)
+        reply = self.client.rcpt(recipient)
         return reply, max(self.opening_s, time.monotonic() - start)
 
 
@@ -70,30 +69,39 @@ class Trial:
     def __init__(self, fault, world, rounds):
         self.fault, self.world, self.rounds = fault, world, rounds
         self.run = Run(world.deadline_s)
+        self.sessions = {}  # (role, who, number) -> the session for that question
 
     def conduct(self):
-        sessions = self._sessions()
+        for number in range(self.rounds if self.fault.old_sessions_only else 1):
+            self._open_sessions(number)
         self.fault.inject(self.world)
         begun = time.monotonic()
         if self.fault.noticed:
             wait_until(lambda: self.fault.noticed(self.world), what="the nodes to notice")
         if self.fault.fresh:  # the old nodes have gone, and their sessions
-            sessions = self._sessions()
-        self._ask_at_once(sessions)
+            self._open_sessions(0)
+        self._ask_at_once()
         for number in range(1, self.rounds):
             self._ask_one_by_one(number)
             if number == 1:
                 time.sleep(max(0, begun + self.fault.lasts - time.monotonic()))  # it lasts
         self.fault.repair(self.world)
         self._see_them_right()
+        for session in self.sessions.values():
+            session.client.close()
 
-    def _sessions(self, number=0):
-        """(role, who, number) -> a session"""
-        return {(role, who, number): Session(self.world.nodes[role], self.run.late_s() + 20)
-                for role, who in CELLS}  # fmt: skip
+    def _session(self, role, who, number):
+        if (role, who, number) not in self.sessions:
+            self.sessions[role, who, number] = Session(self.world.nodes[role], self.run.late_s() + 20)
+        return self.sessions[role, who, number]
 
-    def _ask_at_once(self, sessions):
-        threads = [threading.Thread(target=self._ask, args=(*which, session)) for which, session in sessions.items()]
+    def _open_sessions(self, number):
+        for role, who in CELLS:
+            self.sessions.pop((role, who, number), None)
+            self._session(role, who, number)
+
+    def _ask_at_once(self):
+        threads = [threading.Thread(target=self._ask, args=(role, who, 0)) for role, who in CELLS]
         for thread in threads:
             thread.start()
         self.fault.meanwhile(self.world)
@@ -111,12 +119,11 @@ class Trial:
         for thread in threads:
             thread.join()
 
-    def _ask(self, role, who, number, session=None):
+    def _ask(self, role, who, number):
         recipient = address(who, role, number)
         start = time.monotonic()
         try:
-            session = session or Session(self.world.nodes[role], self.run.late_s() + 20)
-            reply, seconds = session.ask(recipient)
+            reply, seconds = self._session(role, who, number).ask(recipient)
             words = in_words(role, reply)
         except (OSError, EOFError) as error:
             words, seconds = f"no reply ({type(error).__name__})", time.monotonic() - start

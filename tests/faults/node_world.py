@@ -173,6 +173,8 @@ class NodeWorld(World):
             node.environment.update(
                 LD_PRELOAD="/usr/$LIB/faketime/libfaketimeMT.so.1", FAKETIME_NO_CACHE="1",
                 FAKETIME_TIMESTAMP_FILE=str(node.clock), DONT_FAKE_MONOTONIC="1",
+                # Else it meddles with waits on the monotonic clock, and they end at once.
+                FAKETIME_FORCE_MONOTONIC_FIX="0",
             )  # fmt: skip
 
     # warming
