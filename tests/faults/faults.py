@@ -20,8 +20,8 @@ import pymysql
 from harness import wait_until
 from network import CutOff, Dribble, Flip, Garbage, Reset, Slow, WrongValue, may_make_namespaces
 from node_world import (
-    COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, MEMCACHED, PROCESS, SENTINEL, SENTINEL_WORKS, STALE,
-    UNKNOWN, address,
+    COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, KNOWN_GOOD_WORKS, MEMCACHED, PROCESS, SENTINEL_WORKS,
+    STALE, UNKNOWN, address,
 )  # fmt: skip
 
 # What a lookup in the directory comes to.
@@ -34,6 +34,7 @@ EMPTY_UNNOTICED = "empty, unnoticed"  # the same, and no interlock knows it yet
 PASS = "250"
 NOBODY = {"primary": "450", "fallback": "550 5.1.1"}
 CANNOT_TELL = {"primary": "451", "fallback": "550 5.4.3"}
+BY_POSTFIX = "451 by Postfix"  # it got no answer in time, and defers
 HELD = {"primary": "450", "fallback": "451 held"}  # a primary holds nothing: it says 4xx anyway
 
 
@@ -56,16 +57,17 @@ class Fault:
     noticed: typing.Callable = None  # true once the node can know; the questions begin then
     lasts: float = 1  # seconds at least
     old_sessions_only: bool = False  # new ones cannot be had while it lasts
-    after: typing.Callable = nothing  # what else must be true after the repair
+    hangs: bool = False  # a session may get no answer at all: Postfix must be there, and defers
+    grace_s: float = 0  # what Postfix adds to lookup_deadline then
     needs: dict = dataclasses.field(default_factory=dict)  # NodeWorld's arguments
     possible: typing.Callable = lambda: True  # on this machine
 
     def replies(self, role, who, first=False):
         """The replies that are right, in words."""
         directory = self.at_first if first and self.at_first else self.directory
-        if directory == UNSURE:
-            return self._replies(WORKS, role, who) | self._replies(DOWN, role, who)
-        return self._replies(directory, role, who)
+        stages = [WORKS, DOWN] if directory == UNSURE else [directory]
+        right = {BY_POSTFIX} if self.hangs else set()
+        return right.union(*(self._replies(stage, role, who) for stage in stages))
 
     def _replies(self, directory, role, who):
         vouched = who not in (COLD, UNKNOWN) and who not in self.breaks
@@ -90,26 +92,38 @@ class Fault:
         return {CANNOT_TELL[role]} | ({HELD[role]} if self.late and role == "fallback" else set())
 
 
-def both(one, two, name=None):
-    """Two faults at once. The second comes right after the first, and is repaired before it."""
+WORST_LAST = [WORKS, UNSURE, EMPTY_UNNOTICED, EMPTY, DOWN]
+
+
+def several(faults, name=None, repair_order=None):
+    """Some faults at once: they come in this order, and go in that one (else the last goes
+    first)."""
 
     def inject(world):
-        one.inject(world)
-        two.inject(world)
+        for fault in faults:
+            fault.inject(world)
 
     def repair(world):
-        two.repair(world)
-        one.repair(world)
+        for fault in repair_order or faults[::-1]:
+            fault.repair(world)
 
-    worst = max(one, two, key=lambda fault: [WORKS, UNSURE, EMPTY_UNNOTICED, EMPTY, DOWN].index(fault.directory))
-    return dataclasses.replace(
-        one, name=name or f"{one.name}, {two.name}", inject=inject, repair=repair,
-        directory=worst.directory, at_first=one.at_first and UNSURE if worst is one else "",
-        breaks=one.breaks | two.breaks, may_break=one.may_break | two.may_break, late=one.late or two.late, fresh=one.fresh or two.fresh,
-        lasts=max(one.lasts, two.lasts), needs={**one.needs, **two.needs},
-        old_sessions_only=one.old_sessions_only or two.old_sessions_only,
-        possible=lambda: one.possible() and two.possible(),
+    def any_of(field):
+        return any(getattr(fault, field) for fault in faults)
+
+    directory = max((fault.directory for fault in faults), key=WORST_LAST.index)
+    return Fault(
+        name or ", ".join(fault.name for fault in faults), inject, repair, directory,
+        breaks=frozenset().union(*(fault.breaks for fault in faults)),
+        may_break=frozenset().union(*(fault.may_break for fault in faults)),
+        late=any_of("late"), fresh=any_of("fresh"), hangs=any_of("hangs"),
+        old_sessions_only=any_of("old_sessions_only"), lasts=max(fault.lasts for fault in faults),
+        needs={name: value for fault in faults for name, value in fault.needs.items()},
+        possible=lambda: all(fault.possible() for fault in faults),
     )  # fmt: skip
+
+
+def both(one, two):
+    return several([one, two])
 
 
 # MySQL: the process and the way to it
@@ -377,7 +391,7 @@ MEMCACHED_ALONE = [
     memcached_proxied("memcached: a bit flipped", lambda w: Flip()),
 ]  # fmt: skip
 MEMCACHED_FAULTS = [each for fault in MEMCACHED_ALONE
-                    for each in (fault, both(fault, MYSQL_KILLED, f"{fault.name}, MySQL killed"))]  # fmt: skip
+                    for each in (fault, both(fault, MYSQL_KILLED))]  # fmt: skip
 
 
 # the node itself
@@ -430,8 +444,15 @@ def down_at_the_start(name, *servers, breaks=frozenset()):
 NO_FILES = Fault("no file descriptor left", limit_files, unlimit(resource.RLIMIT_NOFILE), DOWN,
                  old_sessions_only=True)  # fmt: skip
 NO_THREADS = Fault("no thread left", limit_threads, unlimit(resource.RLIMIT_NPROC),
-                   old_sessions_only=True, needs={"node": "other user"})  # fmt: skip
+                   old_sessions_only=True, hangs=True, grace_s=1,
+                   needs={"node": "other user", "postfix": True})  # fmt: skip
 AHEAD, BACK = clock("clock an hour ahead", 3600), clock("clock an hour back", -3600)
+# The process cache goes with the old configuration.
+RELOAD = Fault("configuration reloaded", lambda w: [node.reload() for node in w.nodes.values()], nothing,
+               breaks=frozenset({PROCESS}))  # fmt: skip
+LOG_HANGS = Fault("nobody reads the log", lambda w: [node.pipe.hang() for node in w.nodes.values()],
+                  lambda w: [node.pipe.go_on() for node in w.nodes.values()],
+                  needs={"node": "piped log"})  # fmt: skip
 
 NODE = [
     NO_FILES,
@@ -441,8 +462,117 @@ NODE = [
     BACK,
     both(AHEAD, MYSQL_KILLED),
     both(BACK, MYSQL_KILLED),
+    both(MYSQL_KILLED, RELOAD),
+    LOG_HANGS,
     down_at_the_start("started with MySQL down", "mysql"),
     down_at_the_start("started with everything down", "mysql", "memcached", breaks=GONE),
 ]
 
-FAULTS = [*MYSQL_SERVER, *MYSQL_INSIDE, *MEMCACHED_FAULTS, *NODE]
+
+# the known-good store; with MySQL killed, or it would not be asked
+
+def store_files(node):
+    return list(node.state.glob("known-good.mdb*"))
+
+
+def make_unwritable(world):
+    for node in world.nodes.values():
+        for path in store_files(node):
+            path.chmod(0o400)
+        node.state.chmod(0o500)
+
+
+def make_writable(world):
+    for node in world.nodes.values():
+        node.state.chmod(0o700)
+        for path in store_files(node):
+            path.chmod(0o600)
+
+
+def inside(node):
+    """The state directory as the node sees it: its disk is its own."""
+    return pathlib.Path(f"/proc/{node.pid}/root{node.state}")
+
+
+def fill_disk(world):
+    for node in world.nodes.values():
+        with open(inside(node) / "filler", "wb", buffering=0) as filler:
+            try:
+                while True:
+                    filler.write(bytes(4096))
+            except OSError:
+                pass
+
+
+def empty_disk(world):
+    for node in world.nodes.values():
+        (inside(node) / "filler").unlink()
+
+
+def damage(world):
+    for node in world.nodes.values():
+        for path in store_files(node):
+            with open(path, "r+b") as file:
+                file.write(random.Random(3).randbytes(path.stat().st_size))
+
+
+def cut_short(world):
+    for node in world.nodes.values():
+        for path in store_files(node):
+            os.truncate(path, 0)
+
+
+def remove_store(world):
+    for node in world.nodes.values():
+        for path in store_files(node):
+            path.unlink()
+
+
+NO_LONGER_SURE = {"may_break": frozenset({KNOWN_GOOD})}
+OTHER_USER = {"needs": {"node": "other user"}}
+STORE_ALONE = [
+    Fault("known-good store unwritable", make_unwritable, make_writable, **OTHER_USER),
+    Fault("known-good store on a full disk", fill_disk, empty_disk, needs={"node": "small disk"}),
+    Fault("known-good store damaged", damage, nothing, **NO_LONGER_SURE),
+    Fault("known-good store cut to nothing", cut_short, nothing, **NO_LONGER_SURE),
+    Fault("known-good store removed", remove_store, nothing, **NO_LONGER_SURE),
+]
+STORE = [each for fault in STORE_ALONE for each in (fault, both(fault, MYSQL_KILLED))]
+STORE.append(several([STORE_ALONE[0], down_at_the_start("started with MySQL down", "mysql")]))
+
+
+# through Postfix, and several at once
+
+def through_postfix(fault):
+    return dataclasses.replace(fault, name=f"{fault.name}, through Postfix", needs={**fault.needs, "postfix": True})
+
+
+THROUGH_POSTFIX = [through_postfix(fault) for fault in (MYSQL_KILLED, MYSQL_HANGS, MEMCACHED_ALONE[1])]
+
+
+SHARED_WORLD = {"mysql": "proxy", "memcached": "proxy", "node": "fake clock"}
+
+
+def fits(fault):
+    """Can it come to a world that others share?"""
+    return fault.meanwhile is nothing and fault.needs.items() <= SHARED_WORLD.items()
+
+
+def at_random(seed):
+    """Something goes wrong inside MySQL, or with MySQL as a whole, or both; perhaps with memcached,
+    perhaps with the node; in some order, and it is mended in another. Statements need a server:
+    they come before it goes, and are taken back when it is there again."""
+    chance = random.Random(seed)
+    inner = [fault for fault in MYSQL_INSIDE if fits(fault) and fault.directory == DOWN]
+    outer = [[fault for fault in faults if fits(fault)]
+             for faults in (MYSQL_SERVER, MEMCACHED_ALONE, [AHEAD, BACK, RELOAD])]  # fmt: skip
+    first = [chance.choice(inner)]
+    others = [chance.choice(faults) for faults in chance.sample(outer, chance.choice([1, 2, 2, 3]))]
+    name = f"seed {seed}: " + ", ".join(fault.name for fault in first + others)
+    return several(first + others, name, [*chance.sample(others, len(others)), *first])
+
+
+SEEDS = 60 if os.environ.get("FAULTS_LONG") else 8
+
+FAULTS = [*MYSQL_SERVER, *MYSQL_INSIDE, *MEMCACHED_FAULTS, *NODE, *(STORE if KNOWN_GOOD_WORKS else []),
+          *THROUGH_POSTFIX, *map(at_random, range(1, SEEDS + 1))]  # fmt: skip

@@ -5,9 +5,11 @@ import pathlib
 import threading
 import time
 
-from faults import PASS, UNKNOWN, NOBODY
-from harness import MilterClient, wait_until
-from node_world import KNOWN_GOOD, KNOWN_GOOD_WORKS, PER_CELL, ROLES, WARMTHS, NodeWorld, address
+from faults import BY_POSTFIX, NOBODY, PASS
+from harness import MilterClient, SmtpClient, wait_until
+from node_world import (
+    KNOWN_GOOD, KNOWN_GOOD_WORKS, PER_CELL, ROLES, UNKNOWN, WARMTHS, NodeWorld, address,
+)  # fmt: skip
 
 COLUMNS = [who for who in (*WARMTHS, UNKNOWN) if who != KNOWN_GOOD or KNOWN_GOOD_WORKS]
 CELLS = [(role, who) for role in ROLES for who in COLUMNS]
@@ -18,6 +20,8 @@ MATRIX = pathlib.Path(__file__).with_name("MATRIX.md")
 
 def in_words(role, reply):
     """"250", "450", "451", "451 held", "550 5.1.1": what the cells hold."""
+    if reply.codes == (451, "4.7.1"):
+        return BY_POSTFIX
     if reply.code == 451 and role == "fallback":
         return "451 held"
     return f"{reply.code} {reply.enhanced}" if reply.code >= 500 else str(reply.code)
@@ -50,11 +54,14 @@ class Run:
 class Session:
     """One question in one session, which may be there before the fault comes."""
 
-    def __init__(self, node, limit):
-        self.start = time.monotonic()
-        self.client = MilterClient(node.socket, limit=limit)
+    def __init__(self, world, role, limit):
+        start = time.monotonic()
+        if role in world.mx:
+            self.client = SmtpClient(world.mx[role].port(), limit=limit)
+        else:
+            self.client = MilterClient(world.nodes[role].socket, limit=limit)
         self.client.mail()
-        self.opening_s = time.monotonic() - self.start
+        self.opening_s = time.monotonic() - start
 
     def ask(self, recipient):
         """(reply, seconds)"""
@@ -68,7 +75,7 @@ class Trial:
 
     def __init__(self, fault, world, rounds):
         self.fault, self.world, self.rounds = fault, world, rounds
-        self.run = Run(world.deadline_s)
+        self.run = Run(world.deadline_s + fault.grace_s)
         self.sessions = {}  # (role, who, number) -> the session for that question
 
     def conduct(self):
@@ -92,7 +99,7 @@ class Trial:
 
     def _session(self, role, who, number):
         if (role, who, number) not in self.sessions:
-            self.sessions[role, who, number] = Session(self.world.nodes[role], self.run.late_s() + 20)
+            self.sessions[role, who, number] = Session(self.world, role, self.run.late_s() + 2)
         return self.sessions[role, who, number]
 
     def _open_sessions(self, number):

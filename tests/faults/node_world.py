@@ -12,15 +12,19 @@ Each recipient is known to exactly one tier besides the directory, and to a node
 """
 
 import contextlib
+import os
 import pathlib
+import select
 import shutil
 import sys
+import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
-from harness import Scratch, World, mysql_table  # noqa: E402
+from harness import Scratch, World, mysql_table, wait_until  # noqa: E402
 from network import Namespace, Proxy  # noqa: E402
 
 ROLES = ("primary", "fallback")
@@ -91,14 +95,54 @@ class Template:
         self.scratch.remove()
 
 
+class LogPipe:
+    """Where a node logs to: a pipe, which somebody reads until he hangs."""
+
+    def __init__(self, path):
+        self.path = path
+        os.mkfifo(path)
+        self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self.reading, self.stopping = True, False
+        self.thread = threading.Thread(target=self._read)
+        self.thread.start()
+
+    def _read(self):
+        while not self.stopping:
+            if self.reading and select.select([self.fd], [], [], 0.05)[0]:
+                os.read(self.fd, 65536)
+            elif not self.reading:
+                time.sleep(0.05)
+
+    def hang(self):
+        """The pipe is full, and stays so."""
+        self.reading = False
+        wait_until(self._is_full, what="the log's pipe to be full")
+
+    def _is_full(self):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self.fd, b"x" * 512)
+        return select.select([], [self.fd], [], 0.2)[1] == []
+
+    def go_on(self):
+        self.reading = True
+
+    def stop(self):
+        self.stopping = True
+        self.thread.join()
+        os.close(self.fd)
+
+
 class NodeWorld(World):
     """`mysql` and `memcached` say what stands before the server: "" nothing, "proxy" or
-    "namespace". `node` is how the two nodes run: "", "other user", "small disk" or "fake clock".
-    `settings` are parameters on top of SETTINGS, `memory` is memcached's."""
+    "namespace". `node` is how the two nodes run: "", "other user", "small disk", "fake clock" or
+    "piped log". `settings` are parameters on top of SETTINGS, `memory` is memcached's, `postfix`
+    puts a Postfix in front of each node, through which the questions then go."""
 
-    def __init__(self, template, mysql="", memcached="", node="", settings=None, memory=16):
+    def __init__(self, template, mysql="", memcached="", node="", settings=None, memory=16,
+                 postfix=False):  # fmt: skip
         super().__init__()
-        self.node_kind = node
+        self.node_kind, self.postfix_wanted = node, postfix
         self.settings = {**SETTINGS, **(settings or {})}
         self.deadline_s = float(self.settings["lookup_deadline"].rstrip("s"))
         self.kept = contextlib.ExitStack()  # what a fault needs until it is repaired
@@ -116,9 +160,9 @@ class NodeWorld(World):
 
     def close(self, failed=False):
         self.kept.close()
-        for proxy in self.proxies:
-            proxy.stop()
         super().close(failed)
+        while self.proxies:
+            self.proxies.pop().stop()
 
     # starting
 
@@ -153,11 +197,24 @@ class NodeWorld(World):
     def _start_daemons(self, server):
         options = {"recipient_maps": self.recipients, "memcache_servers": server, **self.settings}
         self.warmer = self.milter("warmer", **options)
-        self.nodes = {}
+        self.nodes, self.mx = {}, {}
         for role in ROLES:
-            node = self.milter_not_started(role, role=role, **options)
+            more = self._postfix_directory(role) if self.postfix_wanted else {}
+            node = self.milter_not_started(role, role=role, **options, **more)
             self._prepare(node)
             self.nodes[role] = node.start()
+            if self.postfix_wanted:
+                self.mx[role].listen_with({"smtpd": node}).start()
+
+    def _postfix_directory(self, role):
+        """It asks no longer than a lookup may take, and a second."""
+        self.mx[role] = self.postfix_not_started(
+            f"mx-{role}", relay_domains="example.test",
+            milter_command_timeout=f"{int(self.deadline_s) + 1}s",
+        )  # fmt: skip
+        directory = self.mx[role].milter_directory()
+        directory.chmod(0o2777)  # for another user's node
+        return {"socket_directory": directory, "milter_socket_mode": "0666"}
 
     def _prepare(self, node):
         if self.node_kind == "other user":
@@ -167,6 +224,11 @@ class NodeWorld(World):
         elif self.node_kind == "small disk":
             mount = 'mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@"'
             node.wrapper = ["unshare", "-m", "sh", "-c", mount, node.state]
+        elif self.node_kind == "piped log":
+            node.pipe = LogPipe(node.directory / "pipe")
+            self.proxies.append(node.pipe)
+            node.arguments = []  # a trace would be written for everybody
+            node.wrapper = ["sh", "-c", 'exec "$@" 2>"$0"', node.pipe.path]
         elif self.node_kind == "fake clock":
             node.clock = node.directory / "clock"
             node.clock.write_text("+0\n")
