@@ -4,6 +4,7 @@ A fault says what becomes of the directory, and which tiers it takes away from t
 and the rules of DESIGN.md (2 and 3) the cells follow: see replies().
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -117,6 +118,7 @@ def several(faults, name=None, repair_order=None):
         may_break=frozenset().union(*(fault.may_break for fault in faults)),
         late=any_of("late"), fresh=any_of("fresh"), hangs=any_of("hangs"),
         old_sessions_only=any_of("old_sessions_only"), lasts=max(fault.lasts for fault in faults),
+        grace_s=max(fault.grace_s for fault in faults),
         needs={name: value for fault in faults for name, value in fault.needs.items()},
         possible=lambda: all(fault.possible() for fault in faults),
     )  # fmt: skip
@@ -210,10 +212,8 @@ class Locked:
             cursor.execute("LOCK TABLES recipients WRITE")
 
     def __exit__(self, *_):
-        try:
+        with contextlib.suppress(pymysql.MySQLError):  # the server may have been killed
             self.connection.close()
-        except Exception:  # the server may have been killed
-            pass
 
 
 def lock_table(world):
@@ -232,9 +232,7 @@ class BlockedAlter:
         self.cursor = self.reader.cursor()
         self.cursor.execute("BEGIN")
         self.cursor.execute("SELECT * FROM recipients LIMIT 1")
-        self.thread = threading.Thread(
-            target=self.database.sql, args=("ALTER TABLE recipients ADD COLUMN note TEXT",)
-        )
+        self.thread = threading.Thread(target=self._alter)
         self.thread.start()
         wait_until(
             lambda: self.database.sql(
@@ -244,8 +242,13 @@ class BlockedAlter:
             what="the ALTER to wait",
         )
 
+    def _alter(self):
+        with contextlib.suppress(pymysql.MySQLError):  # the server may be killed
+            self.database.sql("ALTER TABLE recipients ADD COLUMN IF NOT EXISTS note TEXT")
+
     def __exit__(self, *_):
-        self.reader.close()
+        with contextlib.suppress(pymysql.MySQLError):
+            self.reader.close()
         self.thread.join()
 
 
@@ -267,7 +270,8 @@ class Crowd:
 
     def __exit__(self, *_):
         for connection in self.connections:
-            connection.close()
+            with contextlib.suppress(pymysql.MySQLError):
+                connection.close()
 
 
 CHECKER = {"user": "checker", "password": "s3cret-Passw0rd"}
@@ -299,7 +303,8 @@ def sentinel_missed(world):
     return all("sentinel" in node.ctl("status").stdout for node in world.nodes.values())
 
 
-REFILL = ["REPLACE INTO recipients SELECT * FROM backup"]
+REFILL = ["REPLACE INTO recipients (address, destination, active)"
+          " SELECT address, destination, active FROM backup"]
 HALF = "DELETE FROM recipients WHERE address NOT LIKE 'other%'"
 NOTICED = {"noticed": sentinel_missed} if SENTINEL_WORKS else {}
 EMPTIED = EMPTY if SENTINEL_WORKS else EMPTY_UNNOTICED
