@@ -15,8 +15,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 class MariaDB(Process):
     """One mariadbd with its own data. The first one of a scratch directory makes a data directory;
-    the others copy it, which takes a tenth of the time. `wrapper` is a command that runs it;
-    `arguments` come after ours, so they win; `template` is a data directory to begin with."""
+    the others copy it, which takes a tenth of the time. `wrapper` is a command that runs it,
+    `template` a data directory to begin with."""
 
     SMALL = [
         "--no-defaults", "--user=root",
@@ -26,14 +26,16 @@ class MariaDB(Process):
         "--innodb-use-native-aio=0",
     ]  # fmt: skip
 
-    def __init__(self, scratch, name="db", tcp=False, wrapper=(), arguments=(), template=None):
+    def __init__(self, scratch, name="db", tcp=False, options=("--skip-log-bin",), wrapper=(),
+                 template=None):  # fmt: skip
         self.directory = scratch.new(name)
         super().__init__(self.directory / "log")
         self.socket = self.directory / "sock"
         self.data = self.directory / "data"
         self.port = None
         self.tcp = tcp
-        self.wrapper, self.arguments = wrapper, arguments
+        self.options = options
+        self.wrapper = wrapper
         self.template = template or scratch.path / "db-template"
 
     def start(self):
@@ -48,9 +50,9 @@ class MariaDB(Process):
                 [*self.wrapper, "mariadbd", *self.SMALL, *network,
                  f"--datadir={self.data}", f"--tmpdir={self.directory}",
                  f"--socket={self.socket}",
-                 f"--pid-file={self.directory / 'pid'}", "--skip-log-bin",
+                 f"--pid-file={self.directory / 'pid'}", *self.options,
                  "--character-set-server=utf8mb4", "--max-connections=200",
-                 "--skip-name-resolve", "--innodb-fast-shutdown=2", *self.arguments]
+                 "--skip-name-resolve", "--innodb-fast-shutdown=2"]
             )  # fmt: skip
             wait_until(lambda: self.answers() or not self.alive(), 60, f"{self.log.path} to answer")
             if self.alive():

@@ -21,16 +21,17 @@ import pymysql
 from harness import wait_until
 from network import CutOff, Dribble, Flip, Garbage, Reset, Slow, WrongValue, may_make_namespaces
 from node_world import (
-    COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, KNOWN_GOOD_WORKS, MEMCACHED, PROCESS, SENTINEL_WORKS,
-    STALE, UNKNOWN, address,
+    COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, KNOWN_GOOD_WORKS, MEMCACHED, PER_CELL, PROCESS,
+    REPLICA_LAG_WORKS, SENTINEL, SENTINEL_WORKS, STALE, UNKNOWN, address,
 )  # fmt: skip
 
 # What a lookup in the directory comes to.
 WORKS = "works"  # a complete answer
 DOWN = "down"  # UNAVAILABLE
 UNSURE = "works or down"  # the change is under way
-EMPTY = "empty"  # a complete answer, and a false one: it knows nobody
-EMPTY_UNNOTICED = "empty, unnoticed"  # the same, and no interlock knows it yet
+EMPTY = "empty"  # a complete answer, and a false one: it knows nobody, and an interlock knows that
+EMPTY_UNNOTICED = "empty, unnoticed"  # the same, and no interlock can know it
+LAGGING = "lagging"  # the same for the latest recipients, the cold ones
 
 PASS = "250"
 NOBODY = {"primary": "450", "fallback": "550 5.1.1"}
@@ -55,7 +56,6 @@ class Fault:
     late: bool = False  # a lookup may reach its deadline, and is held
     fresh: bool = False  # the nodes have not yet had an answer: nobody is bounced
     meanwhile: typing.Callable = nothing  # comes while the first questions are under way
-    noticed: typing.Callable = None  # true once the node can know; the questions begin then
     lasts: float = 1  # seconds at least
     old_sessions_only: bool = False  # new ones cannot be had while it lasts
     hangs: bool = False  # a session may get no answer at all: Postfix must be there, and defers
@@ -81,7 +81,7 @@ class Fault:
             return {NOBODY[role]} if who == UNKNOWN else {PASS}
         if directory == DOWN:
             return {PASS} if vouched else self._unavailable(role)
-        if vouched and who in (PROCESS, MEMCACHED):
+        if vouched and (who in (PROCESS, MEMCACHED) or directory == LAGGING):
             return {PASS}
         if directory == EMPTY_UNNOTICED and not vouched:
             return {NOBODY[role]}
@@ -93,7 +93,7 @@ class Fault:
         return {CANNOT_TELL[role]} | ({HELD[role]} if self.late and role == "fallback" else set())
 
 
-WORST_LAST = [WORKS, UNSURE, EMPTY_UNNOTICED, EMPTY, DOWN]
+WORST_LAST = [WORKS, UNSURE, LAGGING, EMPTY_UNNOTICED, EMPTY, DOWN]
 
 
 def several(faults, name=None, repair_order=None):
@@ -298,16 +298,31 @@ def enough_connections(world):
            "GRANT USAGE ON *.* TO checker@'%' WITH MAX_USER_CONNECTIONS 0")  # fmt: skip
 
 
-def sentinel_missed(world):
-    """Both nodes know by now that the table is not what it was."""
-    return all("sentinel" in node.ctl("status").stdout for node in world.nodes.values())
-
-
 REFILL = ["REPLACE INTO recipients (address, destination, active)"
           " SELECT address, destination, active FROM backup"]
-HALF = "DELETE FROM recipients WHERE address NOT LIKE 'other%'"
-NOTICED = {"noticed": sentinel_missed} if SENTINEL_WORKS else {}
+TESTED = "address NOT LIKE 'other%'"
+HALF = f"DELETE FROM recipients WHERE {TESTED}"
+HALF_WITH_SENTINEL = f"{HALF} AND address <> '{SENTINEL}'"
 EMPTIED = EMPTY if SENTINEL_WORKS else EMPTY_UNNOTICED
+
+
+def vanish(world):
+    """The table is half loaded, the sentinel is there, and more of the known good have been asked
+    for than vanish_limit lets go."""
+    change(world, HALF_WITH_SENTINEL)
+    for role, node in world.nodes.items():
+        node.ask(*(address(KNOWN_GOOD, role, PER_CELL - n) for n in range(1, 4)))
+
+
+def lag_behind(world):
+    """What was written last has not come yet."""
+    change(world, "STOP SLAVE SQL_THREAD", f"DELETE FROM recipients WHERE address LIKE '{COLD}-%'")
+
+
+def catch_up(world):
+    change(world, *REFILL, "START SLAVE")
+    wait_until(world.in_step, what="the replica to be in step")
+
 
 MYSQL_INSIDE = [
     statements("MySQL: wrong password", ["SET PASSWORD FOR checker@'%' = PASSWORD('other')"],
@@ -328,9 +343,16 @@ MYSQL_INSIDE = [
     Fault("MySQL: Too many connections", too_many_connections, enough_connections, DOWN),
     Fault("MySQL: max_user_connections", max_user_connections, enough_connections, DOWN),
     statements("MySQL read-only", ["SET GLOBAL read_only = ON"], ["SET GLOBAL read_only = OFF"], WORKS),
-    statements("table emptied, DELETE", ["DELETE FROM recipients"], REFILL, EMPTIED, **NOTICED),
-    statements("table emptied, TRUNCATE", ["TRUNCATE recipients"], REFILL, EMPTIED, **NOTICED),
-    statements("table half loaded", [HALF], REFILL, EMPTIED, **NOTICED),
+    statements("table emptied, DELETE", ["DELETE FROM recipients"], REFILL, EMPTIED),
+    statements("table emptied, TRUNCATE", ["TRUNCATE recipients"], REFILL, EMPTIED),
+    statements("table half loaded, sentinel missing", [HALF], REFILL, EMPTIED),
+    statements("table half loaded, sentinel there", [HALF_WITH_SENTINEL], REFILL, EMPTY_UNNOTICED),
+    *([Fault("table half loaded, sentinel there, beyond vanish_limit", vanish,
+             lambda w: change(w, *REFILL), EMPTY, needs={"settings": {"vanish_limit": "2/4s"}})]
+      if KNOWN_GOOD_WORKS else []),
+    *([Fault("MySQL: replica lagging", lag_behind, catch_up, LAGGING,
+             needs={"mysql": "replica", "settings": {"max_replica_lag": "30s"}})]
+      if REPLICA_LAG_WORKS else []),
 ]  # fmt: skip
 
 
@@ -433,6 +455,10 @@ def clock(name, seconds):
                  needs={"node": "fake clock"})  # fmt: skip
 
 
+# The process cache goes with the old configuration, or the old process; but what it held is known good.
+NEW_PROCESS = frozenset() if KNOWN_GOOD_WORKS else frozenset({PROCESS})
+
+
 def down_at_the_start(name, *servers, breaks=frozenset()):
     def inject(world):
         for server in servers:
@@ -443,7 +469,7 @@ def down_at_the_start(name, *servers, breaks=frozenset()):
         for server in servers:
             getattr(world, server).start()
 
-    return Fault(name, inject, repair, DOWN, fresh=True, breaks=breaks | {PROCESS})
+    return Fault(name, inject, repair, DOWN, fresh=True, breaks=breaks | NEW_PROCESS)
 
 
 NO_FILES = Fault("no file descriptor left", limit_files, unlimit(resource.RLIMIT_NOFILE), DOWN,
@@ -452,9 +478,8 @@ NO_THREADS = Fault("no thread left", limit_threads, unlimit(resource.RLIMIT_NPRO
                    old_sessions_only=True, hangs=True, grace_s=1,
                    needs={"node": "other user", "postfix": True})  # fmt: skip
 AHEAD, BACK = clock("clock an hour ahead", 3600), clock("clock an hour back", -3600)
-# The process cache goes with the old configuration.
 RELOAD = Fault("configuration reloaded", lambda w: [node.reload() for node in w.nodes.values()], nothing,
-               breaks=frozenset({PROCESS}))  # fmt: skip
+               breaks=NEW_PROCESS)  # fmt: skip
 LOG_HANGS = Fault("nobody reads the log", lambda w: [node.pipe.hang() for node in w.nodes.values()],
                   lambda w: [node.pipe.go_on() for node in w.nodes.values()],
                   needs={"node": "piped log"})  # fmt: skip
@@ -543,7 +568,10 @@ STORE_ALONE = [
     Fault("known-good store removed", remove_store, nothing, **NO_LONGER_SURE),
 ]
 STORE = [each for fault in STORE_ALONE for each in (fault, both(fault, MYSQL_KILLED))]
-STORE.append(several([STORE_ALONE[0], down_at_the_start("started with MySQL down", "mysql")]))
+STORE.append(dataclasses.replace(
+    several([STORE_ALONE[0], down_at_the_start("started with MySQL down", "mysql")]),
+    may_break=frozenset({PROCESS, KNOWN_GOOD}),
+))  # fmt: skip
 
 
 # through Postfix, and several at once

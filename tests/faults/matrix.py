@@ -6,7 +6,7 @@ import threading
 import time
 
 from faults import BY_POSTFIX, NOBODY, PASS
-from harness import MilterClient, SmtpClient, wait_until
+from harness import MilterClient, SmtpClient
 from node_world import (
     KNOWN_GOOD, KNOWN_GOOD_WORKS, PER_CELL, ROLES, UNKNOWN, WARMTHS, NodeWorld, address,
 )  # fmt: skip
@@ -83,8 +83,6 @@ class Trial:
             self._open_sessions(number)
         self.fault.inject(self.world)
         begun = time.monotonic()
-        if self.fault.noticed:
-            wait_until(lambda: self.fault.noticed(self.world), what="the nodes to notice")
         if self.fault.fresh:  # the old nodes have gone, and their sessions
             self._open_sessions(0)
         self._ask_at_once()
@@ -211,8 +209,9 @@ HEAD = """\
 
 `make check-faults` writes this file: each row is a fault, injected into real servers; each cell is
 what the node answered to a recipient that only that tier knew (and the directory). `cold`: nobody
-was asked about it before; `process`: the process cache; `memcached`, and `stale` there (past
-`positive_ttl`); `known good`: the local store; `unknown`: there is no such recipient. "A or B":
+was asked about it before; `process`: the process cache (and, confirmed with it, the known-good
+store); `memcached`, and `stale` there (past `positive_ttl`); `known good`: the local store, learned
+from a file; `unknown`: there is no such recipient. "A or B":
 both are right, and which comes first is a matter of milliseconds; "A, then B": A while the fault
 sets in. **Bold** is wrong. Every reply came within `lookup_deadline` + 1 s.
 

@@ -4,7 +4,7 @@ third daemon, the warmer, that only puts things into memcached.
 Each recipient is known to exactly one tier besides the directory, and to a node of one role only:
 
     cold          nobody was ever asked about it
-    process       in the node's process cache; gone from memcached
+    process       in the node's process cache, and in its known-good store; gone from memcached
     memcached     in memcached, put there by the warmer
     stale         the same, verified longer than positive_ttl ago
     known good    in the node's known-good store, learned from a file
@@ -20,6 +20,8 @@ import sys
 import threading
 import time
 
+import pymysql
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "e2e"))
@@ -32,10 +34,11 @@ COLD, PROCESS, MEMCACHED, STALE, KNOWN_GOOD = "cold", "process", "memcached", "s
 WARMTHS = (COLD, PROCESS, MEMCACHED, STALE, KNOWN_GOOD)
 UNKNOWN = "unknown"
 
-# `rcptctl learn` and the store it fills. Until both are there the column is not asked.
+# To be set once the program has them: `rcptctl learn` and the store it fills (else the column is not
+# asked), the interlock of sentinel_recipients, max_replica_lag.
 KNOWN_GOOD_WORKS = False
-# `sentinel_recipients` engages an interlock.
 SENTINEL_WORKS = False
+REPLICA_LAG_WORKS = False
 
 PER_CELL = 12  # recipients of each kind; a round takes one
 DEADLINE_S = 3
@@ -135,7 +138,7 @@ class LogPipe:
 
 class NodeWorld(World):
     """`mysql` and `memcached` say what stands before the server: "" nothing, "proxy" or
-    "namespace". `node` is how the two nodes run: "", "other user", "small disk", "fake clock" or
+    "namespace"; a `mysql` that is a "replica" has its primary behind it. `node` is how the two nodes run: "", "other user", "small disk", "fake clock" or
     "piped log". `settings` are parameters on top of SETTINGS, `memory` is memcached's, `postfix`
     puts a Postfix in front of each node, through which the questions then go."""
 
@@ -171,12 +174,36 @@ class NodeWorld(World):
         options = {"template": template.path}
         if self.mysql_namespace:
             options["wrapper"] = self.mysql_namespace.wrapper
-            options["arguments"] = ["--skip-networking=0", "--bind-address=0.0.0.0", "--port=3306"]
+            options["options"] = ["--skip-networking=0", "--bind-address=0.0.0.0", "--port=3306"]
+        elif before == "replica":
+            options["options"] = self._log_options(2)
         self.mysql = self.mariadb(**options)
+        if before == "replica":
+            self._replicate(template)
         if before == "proxy":
             self.mysql_proxy = self._proxy(self.mysql.socket)
             return f"inet:127.0.0.1:{self.mysql_proxy.port}"
         return f"inet:{self.mysql_namespace.address}:3306" if self.mysql_namespace else f"unix:{self.mysql.socket}"
+
+    @staticmethod
+    def _log_options(number):
+        return ["--log-bin=binlog", f"--server-id={number}", "--relay-log=relay"]
+
+    def _replicate(self, template):
+        primary = self.mariadb("primary", tcp=True, template=template.path, options=self._log_options(1))
+        primary.sql("CREATE USER copier@'127.0.0.1' IDENTIFIED BY 'copier'")
+        primary.sql("GRANT REPLICATION SLAVE ON *.* TO copier@'127.0.0.1'")
+        primary.sql("GRANT REPLICA MONITOR ON *.* TO checker@'%'")
+        self.mysql.sql("CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_USER = 'copier',"
+                       f" MASTER_PORT = {primary.port}, MASTER_PASSWORD = 'copier',"
+                       " MASTER_USE_GTID = slave_pos")  # fmt: skip
+        self.mysql.sql("START SLAVE")
+        wait_until(self.in_step, what="the replica to be in step")
+
+    def in_step(self):
+        with self.mysql.connect() as connection, connection.cursor(pymysql.cursors.DictCursor) as cursor:
+            cursor.execute("SHOW SLAVE STATUS")
+            return cursor.fetchone()["Seconds_Behind_Master"] == 0
 
     def _start_memcached(self, before, memory):
         if before == "namespace":
