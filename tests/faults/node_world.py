@@ -14,6 +14,7 @@ Each recipient is known to exactly one tier besides the directory, and to a node
 import contextlib
 import os
 import pathlib
+import re
 import select
 import shutil
 import sys
@@ -35,10 +36,11 @@ WARMTHS = (COLD, PROCESS, MEMCACHED, STALE, KNOWN_GOOD)
 UNKNOWN = "unknown"
 
 # To be set once the program has them: `rcptctl learn` and the store it fills (else the column is not
-# asked), the interlock of sentinel_recipients, max_replica_lag.
+# asked), the interlock of sentinel_recipients, max_replica_lag, memcache_secret_file.
 KNOWN_GOOD_WORKS = False
 SENTINEL_WORKS = False
 REPLICA_LAG_WORKS = False
+SECRET_WORKS = False
 
 PER_CELL = 12  # recipients of each kind; a round takes one
 DEADLINE_S = 3
@@ -46,6 +48,7 @@ STALE_BY_S = 2 * 3600  # with positive_ttl = 1h
 SENTINEL = "zz-sentinel@example.test"
 QUERY = "SELECT address FROM recipients WHERE address = '%s' AND active"
 KEY_OF_AN_OUTCOME = "rcpt-milter:r"
+VALUE = re.compile(rb"(rm1 [0-9a-f]{32} [A-Z] )([0-9]{10})(.*)", re.DOTALL)
 
 SETTINGS = {
     "lookup_deadline": f"{DEADLINE_S}s", "mysql_connect_timeout": "1s", "mysql_query_timeout": "1s",
@@ -139,14 +142,18 @@ class LogPipe:
 class NodeWorld(World):
     """`mysql` and `memcached` say what stands before the server: "" nothing, "proxy" or
     "namespace"; a `mysql` that is a "replica" has its primary behind it. `node` is how the two nodes run: "", "other user", "small disk", "fake clock" or
-    "piped log". `settings` are parameters on top of SETTINGS, `memory` is memcached's, `postfix`
-    puts a Postfix in front of each node, through which the questions then go."""
+    "piped log". `settings` are parameters on top of SETTINGS, `memory` is memcached's, `secret`
+    seals what it holds, and `postfix` puts a Postfix in front of each node, through which the
+    questions then go."""
 
     def __init__(self, template, mysql="", memcached="", node="", settings=None, memory=16,
-                 postfix=False):  # fmt: skip
+                 postfix=False, secret=False):  # fmt: skip
         super().__init__()
         self.node_kind, self.postfix_wanted = node, postfix
         self.settings = {**SETTINGS, **(settings or {})}
+        if secret:
+            secret_file = self.file("secret", "only the nodes know this\n", 0o600)
+            self.settings["memcache_secret_file"] = secret_file
         self.deadline_s = float(self.settings["lookup_deadline"].rstrip("s"))
         self.kept = contextlib.ExitStack()  # what a fault needs until it is repaired
         self.proxies = []
@@ -296,9 +303,8 @@ class NodeWorld(World):
 
     def _make_stale(self, key):
         """The value says when it was verified: `rm1 KEYHASH K SECONDS` (db/outcome.h)."""
-        words = self.memcached.get(key).split(b" ")
-        words[3] = str(int(words[3]) - STALE_BY_S).encode()
-        self.memcached.set(key, b" ".join(words))
+        head, seconds, seal = VALUE.fullmatch(self.memcached.get(key)).groups()
+        self.memcached.set(key, b"%s%d%s" % (head, int(seconds) - STALE_BY_S, seal))
 
     def learn(self, node, recipients):
         list_of_them = self.file("learn", "\n".join(recipients) + "\n")
