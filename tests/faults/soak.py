@@ -46,7 +46,7 @@ from node_world import KNOWN_GOOD_WORKS, ROLES, NodeWorld, Template, addresses  
 
 SETTINGS = {
     "process_cache_ttl": "2s", "positive_ttl": "5s", "negative_ttl": "1s",
-    "vanish_limit": "1000000/10m",  # we remove on purpose
+    "vanish_limit": "10000/10m",  # we remove on purpose
 }  # fmt: skip
 CACHED_S = 5 + 1  # positive_ttl, counted in whole seconds
 LINGERS_S = 3  # process_cache_ttl and a second: what was believed during a fault
