@@ -22,7 +22,7 @@ from harness import wait_until
 from network import CutOff, Dribble, Flip, Garbage, Reset, Slow, WrongValue, may_make_namespaces
 from node_world import (
     COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, KNOWN_GOOD_WORKS, MEMCACHED, PER_CELL, PROCESS,
-    REPLICA_LAG_WORKS, SECRET_WORKS, SENTINEL, SENTINEL_WORKS, STALE, UNKNOWN, address,
+    REPLICA_LAG_WORKS, ROLES, SECRET_WORKS, SENTINEL, SENTINEL_WORKS, STALE, UNKNOWN, address,
 )  # fmt: skip
 
 # What a lookup in the directory comes to.
@@ -393,18 +393,14 @@ def any_other_value(world):
     return value
 
 
-def strangers_keys(world):
-    """(key, value) of each stranger we will ask for, as a node writes them. They live on."""
-    for stranger in (address(UNKNOWN, role, n) for role in world.nodes for n in range(PER_CELL)):
-        before = set(world.memcached.keys())
-        world.warmer.ask(stranger)
-        (key,) = set(world.memcached.keys()) - before
-        yield key, world.memcached.get(key)
+STRANGERS = [address(UNKNOWN, role, n) for role in ROLES for n in range(PER_CELL)]
 
 
 def forge(world):
-    """"Known, verified now", but it carries another key's digest."""
-    for key, _ in strangers_keys(world):
+    """"Known, verified now", for every stranger we will ask for, but with another key's digest."""
+    before = set(world.memcached.keys())
+    world.warmer.ask(*STRANGERS)
+    for key in set(world.memcached.keys()) - before:
         world.memcached.set(key, b"rm1 %032x K %d" % (7, time.time()))
 
 
@@ -412,7 +408,11 @@ def forge_well(world):
     """Whoever can write into memcached can find out the digest too: only the seal tells. Made up;
     a resident's; and the node's own with one letter changed."""
     resident = world.memcached.get(next(iter(world.in_memcached[MEMCACHED])))
-    for n, (key, value) in enumerate(strangers_keys(world)):
+    for n, stranger in enumerate(STRANGERS):
+        before = set(world.memcached.keys())
+        world.warmer.ask(stranger)
+        (key,) = set(world.memcached.keys()) - before
+        value = world.memcached.get(key)
         changed = value.replace(b" A ", b" K ", 1)
         world.memcached.set(key, [changed[:-16], resident, changed][n % 3])
 
