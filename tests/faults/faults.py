@@ -19,10 +19,10 @@ import typing
 import pymysql
 
 from harness import wait_until
-from network import CutOff, Dribble, Flip, Garbage, Reset, Slow, WrongValue, may_make_namespaces
+from network import CutOff, Dribble, Flip, Garbage, Reset, Slow, WrongValue
 from node_world import (
-    COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, KNOWN_GOOD_WORKS, MEMCACHED, PER_CELL, PROCESS,
-    REPLICA_LAG_WORKS, ROLES, SECRET_WORKS, SENTINEL, SENTINEL_WORKS, STALE, UNKNOWN, address,
+    COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, MEMCACHED, PER_CELL, PROCESS,
+    ROLES, SECRET_WORKS, SENTINEL, STALE, UNKNOWN, address,
 )  # fmt: skip
 
 # What a lookup in the directory comes to.
@@ -61,7 +61,6 @@ class Fault:
     hangs: bool = False  # a session may get no answer at all: Postfix must be there, and defers
     grace_s: float = 0  # what Postfix adds to lookup_deadline then
     needs: dict = dataclasses.field(default_factory=dict)  # NodeWorld's arguments
-    possible: typing.Callable = lambda: True  # on this machine
 
     def replies(self, role, who, first=False):
         """The replies that are right, in words."""
@@ -120,7 +119,6 @@ def several(faults, name=None, repair_order=None):
         old_sessions_only=any_of("old_sessions_only"), lasts=max(fault.lasts for fault in faults),
         grace_s=max(fault.grace_s for fault in faults),
         needs={name: value for fault in faults for name, value in fault.needs.items()},
-        possible=lambda: all(fault.possible() for fault in faults),
     )  # fmt: skip
 
 
@@ -172,7 +170,7 @@ MYSQL_SERVER = [
     MYSQL_KILLED,
     MYSQL_HANGS,
     Fault("MySQL blackholed", lambda w: w.mysql_namespace.cut(), lambda w: w.mysql_namespace.mend(),
-          DOWN, late=True, needs={"mysql": "namespace"}, possible=may_make_namespaces),
+          DOWN, late=True, needs={"mysql": "namespace"}),
     proxied("MySQL: RST on connect", Reset, directory=DOWN),
     proxied("MySQL dribbles", lambda: Dribble(0.3), directory=DOWN, late=True),
     proxied("MySQL slow, 2 s", lambda: Slow(2, ASKED),
@@ -303,7 +301,6 @@ REFILL = ["REPLACE INTO recipients (address, destination, active)"
 TESTED = "address NOT LIKE 'other%'"
 HALF = f"DELETE FROM recipients WHERE {TESTED}"
 HALF_WITH_SENTINEL = f"{HALF} AND address <> '{SENTINEL}'"
-EMPTIED = EMPTY if SENTINEL_WORKS else EMPTY_UNNOTICED
 
 
 def vanish(world):
@@ -343,16 +340,14 @@ MYSQL_INSIDE = [
     Fault("MySQL: Too many connections", too_many_connections, enough_connections, DOWN),
     Fault("MySQL: max_user_connections", max_user_connections, enough_connections, DOWN),
     statements("MySQL read-only", ["SET GLOBAL read_only = ON"], ["SET GLOBAL read_only = OFF"], WORKS),
-    statements("table emptied, DELETE", ["DELETE FROM recipients"], REFILL, EMPTIED),
-    statements("table emptied, TRUNCATE", ["TRUNCATE recipients"], REFILL, EMPTIED),
-    statements("table half loaded, sentinel missing", [HALF], REFILL, EMPTIED),
+    statements("table emptied, DELETE", ["DELETE FROM recipients"], REFILL, EMPTY),
+    statements("table emptied, TRUNCATE", ["TRUNCATE recipients"], REFILL, EMPTY),
+    statements("table half loaded, sentinel missing", [HALF], REFILL, EMPTY),
     statements("table half loaded, sentinel there", [HALF_WITH_SENTINEL], REFILL, EMPTY_UNNOTICED),
-    *([Fault("table half loaded, sentinel there, beyond vanish_limit", vanish,
-             lambda w: change(w, *REFILL), EMPTY, needs={"settings": {"vanish_limit": "2/4s"}})]
-      if KNOWN_GOOD_WORKS else []),
-    *([Fault("MySQL: replica lagging", lag_behind, catch_up, LAGGING,
-             needs={"mysql": "replica", "settings": {"max_replica_lag": "30s"}})]
-      if REPLICA_LAG_WORKS else []),
+    Fault("table half loaded, sentinel there, beyond vanish_limit", vanish,
+          lambda w: change(w, *REFILL), EMPTY, needs={"settings": {"vanish_limit": "2/4s"}}),
+    Fault("MySQL: replica lagging", lag_behind, catch_up, LAGGING,
+          needs={"mysql": "replica", "settings": {"max_replica_lag": "30s"}}),
 ]  # fmt: skip
 
 
@@ -421,8 +416,7 @@ MEMCACHED_ALONE = [
     Fault("memcached killed", lambda w: w.memcached.kill(), lambda w: w.memcached.start(), breaks=GONE),
     Fault("memcached hangs (SIGSTOP)", lambda w: w.memcached.suspend(), revive_memcached, breaks=GONE),
     Fault("memcached blackholed", lambda w: w.memcached_namespace.cut(),
-          lambda w: w.memcached_namespace.mend(), breaks=GONE, needs={"memcached": "namespace"},
-          possible=may_make_namespaces),
+          lambda w: w.memcached_namespace.mend(), breaks=GONE, needs={"memcached": "namespace"}),
     memcached_proxied("memcached dribbles", lambda w: Dribble(0.05)),
     Fault("memcached restarted, empty", lambda w: w.memcached.restart(), nothing, breaks=GONE),
     Fault("memcached full, evicting", fill_memcached, lambda w: w.memcached.flush(), breaks=GONE,
@@ -472,10 +466,6 @@ def clock(name, seconds):
                  needs={"node": "fake clock"})  # fmt: skip
 
 
-# The process cache goes with the old configuration, or the old process; but what it held is known good.
-NEW_PROCESS = frozenset() if KNOWN_GOOD_WORKS else frozenset({PROCESS})
-
-
 def down_at_the_start(name, *servers, breaks=frozenset()):
     def inject(world):
         for server in servers:
@@ -486,7 +476,7 @@ def down_at_the_start(name, *servers, breaks=frozenset()):
         for server in servers:
             getattr(world, server).start()
 
-    return Fault(name, inject, repair, DOWN, fresh=True, breaks=breaks | NEW_PROCESS)
+    return Fault(name, inject, repair, DOWN, fresh=True, breaks=breaks)
 
 
 NO_FILES = Fault("no file descriptor left", limit_files, unlimit(resource.RLIMIT_NOFILE), DOWN,
@@ -495,8 +485,8 @@ NO_THREADS = Fault("no thread left", limit_threads, unlimit(resource.RLIMIT_NPRO
                    old_sessions_only=True, hangs=True, grace_s=1,
                    needs={"node": "other user", "postfix": True})  # fmt: skip
 AHEAD, BACK = clock("clock an hour ahead", 3600), clock("clock an hour back", -3600)
-RELOAD = Fault("configuration reloaded", lambda w: [node.reload() for node in w.nodes.values()], nothing,
-               breaks=NEW_PROCESS)  # fmt: skip
+# The process cache goes with the old configuration; but whom it held is known good.
+RELOAD = Fault("configuration reloaded", lambda w: [node.reload() for node in w.nodes.values()], nothing)
 LOG_HANGS = Fault("nobody reads the log", lambda w: [node.pipe.hang() for node in w.nodes.values()],
                   lambda w: [node.pipe.go_on() for node in w.nodes.values()],
                   needs={"node": "piped log"})  # fmt: skip
@@ -624,5 +614,5 @@ def at_random(seed):
 
 SEEDS = 60 if os.environ.get("FAULTS_LONG") else 8
 
-FAULTS = [*MYSQL_SERVER, *MYSQL_INSIDE, *MEMCACHED_FAULTS, *NODE, *(STORE if KNOWN_GOOD_WORKS else []),
+FAULTS = [*MYSQL_SERVER, *MYSQL_INSIDE, *MEMCACHED_FAULTS, *NODE, *STORE,
           *THROUGH_POSTFIX, *map(at_random, range(1, SEEDS + 1))]  # fmt: skip

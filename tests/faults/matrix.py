@@ -8,10 +8,10 @@ import time
 from faults import BY_POSTFIX, NOBODY, PASS
 from harness import MilterClient, SmtpClient
 from node_world import (
-    KNOWN_GOOD, KNOWN_GOOD_WORKS, PER_CELL, ROLES, UNKNOWN, WARMTHS, NodeWorld, address,
+    PER_CELL, ROLES, UNKNOWN, WARMTHS, NodeWorld, address,
 )  # fmt: skip
 
-COLUMNS = [who for who in (*WARMTHS, UNKNOWN) if who != KNOWN_GOOD or KNOWN_GOOD_WORKS]
+COLUMNS = [*WARMTHS, UNKNOWN]
 CELLS = [(role, who) for role in ROLES for who in COLUMNS]
 BACK_S = 5  # so soon after the repair everything is right again: a promise
 SLACK_S = 1  # beyond lookup_deadline: the same

@@ -210,14 +210,6 @@ class WrongValue(Manner):
         return True
 
 
-def may_make_namespaces():
-    """Whether this machine lets us; a container often does not."""
-    try:
-        return subprocess.run(["unshare", "-n", "nft", "list", "ruleset"], capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
 class Namespace(Process):
     """A network namespace with one wire to ours. `wrapper` starts a server inside, and `address` is
     where we find it. After cut() every packet is dropped there, without a word to anybody."""

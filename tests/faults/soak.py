@@ -7,9 +7,9 @@ matrix that several can share (faults.py). An oracle (oracle.py) knows what each
 while it was asked for. What must not happen, and makes the exit status 1:
 
   false bounces    5.1.1, or on the primary any 5xx, for a recipient that was in the table from
-                   before the question until after the answer: no cache may be the reason, since a
-                   rejection needs a query made for it. And 5.4.3 for one the node has evidence for:
-                   it learned it, or passed it itself VOUCHES_AFTER_S ago or more.
+                   before the question until after the answer: no cache may be the reason, and no
+                   negative_ttl excuses it, since a rejection needs a query made for it. And 5.4.3
+                   for one in the node's known-good store: it learned all who were always there.
   invented         250 for a recipient that never was there
   outlived         250 for one removed longer ago than its caches may keep it, with nothing broken
                    since
@@ -42,7 +42,7 @@ from faults import (  # noqa: E402
 )  # fmt: skip
 from harness import MilterClient, build_directory  # noqa: E402
 from matrix import BACK_S, SLACK_S, in_words  # noqa: E402
-from node_world import KNOWN_GOOD_WORKS, ROLES, NodeWorld, Template, addresses  # noqa: E402
+from node_world import ROLES, NodeWorld, Template, addresses  # noqa: E402
 
 SETTINGS = {
     "process_cache_ttl": "2s", "positive_ttl": "5s", "negative_ttl": "1s",
@@ -97,8 +97,7 @@ class Soak:
 
     def run(self):
         for node in self.world.nodes.values():
-            if KNOWN_GOOD_WORKS:
-                self.world.learn(node, self.residents)
+            self.world.learn(node, self.residents)
             node.ask(*self.residents)
         pids = {role: node.pid for role, node in self.world.nodes.items()}
         before = {role: Memory.of(pid) for role, pid in pids.items()}
@@ -176,7 +175,7 @@ class Soak:
             self._judge_accept(recipient, begin, broken_before or self._is_broken(), about)
 
     def _judge_bounce(self, role, recipient, reply, about):
-        learned = KNOWN_GOOD_WORKS and recipient in self.residents
+        learned = recipient in self.residents
         if role == "primary" or reply.enhanced != "5.4.3" or learned:
             self._note("false bounces", about)
         else:

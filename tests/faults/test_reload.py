@@ -1,11 +1,9 @@
 """The moment when a lost table is back. The matrix holds a table empty; here it is full again before
 the refusal is out."""
 
-import pytest
-
 from faults import HALF, REFILL
 from network import Manner
-from node_world import COLD, SENTINEL_WORKS, NodeWorld, address
+from node_world import COLD, NodeWorld, address
 
 
 class RefillBefore(Manner):
@@ -20,7 +18,6 @@ class RefillBefore(Manner):
         return False
 
 
-@pytest.mark.skipif(not SENTINEL_WORKS, reason="there is no interlock of sentinels yet")
 def test_a_reload_that_ends_between_the_query_and_the_sentinels_bounces_nobody(template):
     """The recipient's own query found the table empty; the one for @domain, and the sentinel's after
     it, find it full."""
