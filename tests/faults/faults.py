@@ -173,8 +173,9 @@ MYSQL_SERVER = [
           DOWN, late=True, needs={"mysql": "namespace"}),
     proxied("MySQL: RST on connect", Reset, directory=DOWN),
     proxied("MySQL dribbles", lambda: Dribble(0.3), directory=DOWN, late=True),
+    # A refusal takes five queries: the recipient and its domain, a sentinel, and both once more.
     proxied("MySQL slow, 2 s", lambda: Slow(2, ASKED),
-            needs={**PROXY, "settings": {"lookup_deadline": "9s", "mysql_query_timeout": "4s"}}),
+            needs={**PROXY, "settings": {"lookup_deadline": "14s", "mysql_query_timeout": "4s"}}),
     proxied("MySQL: garbage on the wire", Garbage, directory=DOWN, late=True),
     proxied("MySQL: connection cut off in the result", lambda: CutOff(ASKED), directory=DOWN),
     Fault("MySQL shutting down, and hanging in it", begin_shutdown, end_shutdown, DOWN, late=True),
