@@ -15,7 +15,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 class MariaDB(Process):
     """One mariadbd with its own data. The first one of a scratch directory makes a data directory;
-    the others copy it, which takes a tenth of the time."""
+    the others copy it, which takes a tenth of the time. `wrapper` is a command that runs it,
+    `template` a data directory to begin with."""
 
     SMALL = [
         "--no-defaults", "--user=root",
@@ -25,7 +26,8 @@ class MariaDB(Process):
         "--innodb-use-native-aio=0",
     ]  # fmt: skip
 
-    def __init__(self, scratch, name="db", tcp=False, options=("--skip-log-bin",)):
+    def __init__(self, scratch, name="db", tcp=False, options=("--skip-log-bin",), wrapper=(),
+                 template=None):  # fmt: skip
         self.directory = scratch.new(name)
         super().__init__(self.directory / "log")
         self.socket = self.directory / "sock"
@@ -33,7 +35,8 @@ class MariaDB(Process):
         self.port = None
         self.tcp = tcp
         self.options = options
-        self.template = scratch.path / "db-template"
+        self.wrapper = wrapper
+        self.template = template or scratch.path / "db-template"
 
     def start(self):
         if not self.data.exists():
@@ -44,7 +47,7 @@ class MariaDB(Process):
                 self.port = self.port or free_port()
                 network = ["--bind-address=127.0.0.1", f"--port={self.port}"]
             self.spawn(
-                ["mariadbd", *self.SMALL, *network,
+                [*self.wrapper, "mariadbd", *self.SMALL, *network,
                  f"--datadir={self.data}", f"--tmpdir={self.directory}",
                  f"--socket={self.socket}",
                  f"--pid-file={self.directory / 'pid'}", *self.options,
@@ -134,15 +137,20 @@ class MariaDB(Process):
 
 
 class Memcached(Process):
-    """One memcached on a unix socket."""
+    """One memcached with that many megabytes, on a unix socket, or on `address` (host, port) where
+    a network namespace of its own (`wrapper`) has room for one."""
 
-    def __init__(self, scratch, name="mc"):
+    def __init__(self, scratch, name="mc", megabytes=16, address=None, wrapper=()):
         self.directory = scratch.new(name)
         super().__init__(self.directory / "log")
         self.socket = self.directory / "sock"
+        self.megabytes, self.address, self.wrapper = megabytes, address, wrapper
 
     def start(self):
-        self.spawn(["memcached", "-u", "root", "-s", self.socket, "-a", "0666", "-m", "16", "-t", "1"])
+        where = ["-s", self.socket, "-a", "0666"]
+        if self.address:
+            where = ["-l", self.address[0], "-p", self.address[1]]
+        self.spawn([*self.wrapper, "memcached", "-u", "root", *where, "-m", self.megabytes, "-t", "1"])
         wait_until(self.answers, what=f"{self.log.path} to answer")
         return self
 
@@ -152,11 +160,17 @@ class Memcached(Process):
         except OSError:
             return False
 
+    def _connect(self, limit):
+        if self.address:
+            return socket.create_connection(self.address, limit)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(limit)
+        connection.connect(str(self.socket))
+        return connection
+
     def ask(self, command, end=b"\r\n", limit=10):
         """Sends bytes, returns what comes back up to and including `end`."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(limit)
-            connection.connect(str(self.socket))
+        with self._connect(limit) as connection:
             connection.sendall(command)
             answer = b""
             while not answer.endswith(end):

@@ -65,8 +65,13 @@ class World:
     def mariadb(self, name="db", **options):
         return self._begin(MariaDB(self.scratch, name, **options))
 
-    def memcached(self, name="mc"):
-        return self._begin(Memcached(self.scratch, name))
+    def mariadb_not_started(self, name="db", **options):
+        database = MariaDB(self.scratch, name, **options)
+        self.servers.append(database)
+        return database
+
+    def memcached(self, name="mc", **options):
+        return self._begin(Memcached(self.scratch, name, **options))
 
     def postfix(self, name="mx", **options):
         return self._begin(Postfix(self.scratch, name, **options))
