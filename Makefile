@@ -47,7 +47,7 @@ LAYERS   := $(FOLDERS:%=$(BUILD)/%.a)
 UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all unit fuzz fuzzers check demo deps install clean
+.PHONY: all unit fuzz fuzzers check check-faults soak demo deps install clean
 # Objects are kept, also those that only a pattern rule names.
 .SECONDARY:
 
@@ -98,6 +98,17 @@ fuzz:
 check:
 	@packaging/install-deps --if-missing check
 	@tests/run
+
+# Faults x roles x warmth, with real servers; writes tests/faults/MATRIX.md. Part of make check.
+check-faults: all
+	@packaging/install-deps --if-missing check
+	@/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/faults
+
+# Random faults under steady load: make soak SECONDS=600
+SECONDS ?= 600
+soak: all
+	@packaging/install-deps --if-missing check
+	@tests/faults/soak.py $(SECONDS)
 
 # A second make: what was just installed, the first one could not know of.
 demo:

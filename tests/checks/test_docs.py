@@ -145,6 +145,10 @@ SLEEP = r"\b(?:u|nano|clock_nano)?sle" r"ep\s*\(|time\.sle" r"ep|^\s*sle" r"ep \
 MAY_SLEEP = {
     # file: (how often, why)
     "tests/e2e/processes.py": (1, "wait_until: the pause between two looks at a condition"),
+    "tests/faults/matrix.py": (2, "a fault that lasts for so long; the pause between two looks"),
+    "tests/faults/network.py": (2, "doubles that dribble, and that answer late"),
+    "tests/faults/node_world.py": (1, "the pause between two looks at a condition"),
+    "tests/faults/soak.py": (1, "the pace of clients that ask and assert all the time"),
     "tests/unit/pause.h": (1, "as wait_until above"),
     "tests/unit/test_maps.c": (1, "the pace of threads that ask and assert all the time"),
     "tests/unit/test_memcache.c": (3, "the pace of threads that ask and assert all the time; a "
