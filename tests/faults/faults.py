@@ -509,8 +509,12 @@ NODE = [
 
 # the known-good store; with MySQL killed, or it would not be asked
 
+STORE_FILE = "known-good.mdb"
+
+
 def store_files(node):
-    return list(node.state.glob("known-good.mdb*"))
+    """The store and LMDB's lock beside it."""
+    return list(node.state.glob(f"{STORE_FILE}*"))
 
 
 def make_unwritable(world):
@@ -548,16 +552,15 @@ def empty_disk(world):
 
 
 def damage(world):
+    """Every byte is another, while it is mapped."""
     for node in world.nodes.values():
-        for path in store_files(node):
-            with open(path, "r+b") as file:
-                file.write(random.Random(3).randbytes(path.stat().st_size))
+        with open(node.state / STORE_FILE, "r+b") as file:
+            file.write(random.Random(3).randbytes(os.fstat(file.fileno()).st_size))
 
 
 def cut_short(world):
     for node in world.nodes.values():
-        for path in store_files(node):
-            os.truncate(path, 0)
+        os.truncate(node.state / STORE_FILE, 0)
 
 
 def remove_store(world):
