@@ -13,7 +13,7 @@
 #include "shared/text.h"
 
 enum {
-    SLICE = 10000,    /* entries a sweep reads, and then changes, in one transaction */
+    SLICE = 10000,    /* entries a sweep reads, and then changes, in one transaction; or learned */
     SWEEP_SHARE = 10, /* the part of a round that a sweep may take is one in so many */
     CLOSE_MS = 5000,
     LEARN_MS = 60000,
@@ -57,6 +57,7 @@ struct known_good {
     struct news *batch; /* taken from the queue and not yet written */
     size_t batched;
     bool works, told; /* told: one of the two has been logged */
+    unsigned emptied; /* so often the file was damaged, and begun anew */
     struct fault why;
     struct deadline retry;
     struct clock_watch watch;
@@ -116,6 +117,7 @@ static bool tend(struct known_good *store)
         log_error("known-good store: %s: it knows nobody until the directory confirms them or "
                   "`rcptctl learn` fills it again",
                   why.text);
+        store->emptied++;
         break;
     case LMDB_REPLACED:
         log_error("known-good store: %s", why.text);
@@ -228,17 +230,31 @@ static size_t learning_edit(void *context, const void *item, unsigned char value
     return entry_write(&entry, value);
 }
 
+/* LMDB keeps the memory of its largest transaction for ever. Since the keys are sorted, several
+ * small ones write hardly more pages than a large one. */
+static bool write_in_slices(struct known_good *store, const struct learning *learning)
+{
+    struct confirming confirming = {.now = learning->now, .ttl_s = atomic_load(&store->ttl_s)};
+    bool written = true;
+    for (size_t at = 0; at < learning->count && written; at += SLICE) {
+        size_t left = learning->count - at;
+        struct lmdb_batch batch = {.items = learning->keys + at,
+                                   .item_bytes = sizeof *learning->keys,
+                                   .count = left < SLICE ? left : SLICE,
+                                   .edit = learning_edit,
+                                   .context = &confirming};
+        written = write_batch(store, &batch);
+    }
+    return written;
+}
+
 static bool write_learning(struct known_good *store, const struct learning *learning)
 {
-    if (learning->count == 0)
-        return true;
-    struct confirming confirming = {.now = learning->now, .ttl_s = atomic_load(&store->ttl_s)};
-    struct lmdb_batch batch = {.items = learning->keys,
-                               .item_bytes = sizeof *learning->keys,
-                               .count = learning->count,
-                               .edit = learning_edit,
-                               .context = &confirming};
-    return write_batch(store, &batch);
+    unsigned emptied = store->emptied;
+    bool written = write_in_slices(store, learning);
+    if (written && store->emptied != emptied) /* what was written before that is lost */
+        written = write_in_slices(store, learning);
+    return written;
 }
 
 /* ---- sweeping ---- */

@@ -64,6 +64,8 @@ static const char *spoilt_name(int why)
         return "it is not a file";
     case MDB_INVALID:
         return "it is not a file of LMDB's";
+    case EIO: /* LMDB's name for a write that was cut short, too */
+        return "input/output error, or the disk is full";
     default:
         return mdb_strerror(why);
     }
