@@ -20,6 +20,7 @@ while it was asked for. What must not happen, and makes the exit status 1:
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -38,7 +39,8 @@ import pymysql  # noqa: E402
 
 import oracle  # noqa: E402
 from faults import (  # noqa: E402
-    DOWN, MEMCACHED_ALONE, MYSQL_INSIDE, MYSQL_SERVER, NOBODY, PASS, RELOAD, WORKS, fits, several,
+    DOWN, EMPTY, HALF, MEMCACHED_ALONE, MYSQL_INSIDE, MYSQL_SERVER, NOBODY, PASS, RELOAD, WORKS,
+    Fault, fits, several,
 )  # fmt: skip
 from harness import MilterClient, build_directory  # noqa: E402
 from matrix import BACK_S, SLACK_S, in_words  # noqa: E402
@@ -54,6 +56,22 @@ CLIENTS = 3  # of each node
 PAUSE_S = 0.01  # between two questions of a client
 CHURN_S = 0.2  # between two changes of the directory
 MUST_BE_0 = ("false bounces", "invented", "outlived", "late replies", "not back", "restarts")
+
+
+def take_away(world):
+    """All but a few, who are not asked for: the sentinel goes with the rest."""
+    world.mysql.sql("CREATE TABLE kept AS SELECT * FROM recipients")
+    world.mysql.sql(HALF)
+
+
+def put_back(world):
+    world.mysql.sql("INSERT INTO recipients SELECT * FROM kept"
+                    " WHERE address NOT IN (SELECT address FROM recipients)")  # fmt: skip
+    world.mysql.sql("DROP TABLE kept")
+
+
+# Nobody changes the directory meanwhile, so that the oracle is right.
+TABLE_LOST = Fault("table lost and loaded again", take_away, put_back, EMPTY)
 
 
 def usable(faults):
@@ -92,6 +110,7 @@ class Soak:
             self.truth.was_always(resident, oracle.EXISTS)
         self.created, self.removed = collections.deque(maxlen=50), collections.deque(maxlen=50)
         self.numbers = itertools.count()
+        self.changes = threading.Lock()  # held while the directory is not to be changed
         self.broken_until = 0.0  # monotonic; inf while a fault lasts
         self.stopping = threading.Event()
 
@@ -197,15 +216,19 @@ class Soak:
     def _change_on(self):
         chance = random.Random(f"{self.seed} changes")
         while not self.stopping.is_set():
-            if len(self.created) > 20 and chance.random() < 0.5:
-                recipient = self.created.popleft()
-                if self._remove(recipient):
-                    self.removed.append(recipient)
-            else:
-                recipient = f"created{next(self.numbers)}@example.test"
-                if self._create(recipient):
-                    self.created.append(recipient)
+            with self.changes:
+                self._change(chance)
             self.stopping.wait(CHURN_S)
+
+    def _change(self, chance):
+        if len(self.created) > 20 and chance.random() < 0.5:
+            recipient = self.created.popleft()
+            if self._remove(recipient):
+                self.removed.append(recipient)
+        else:
+            recipient = f"created{next(self.numbers)}@example.test"
+            if self._create(recipient):
+                self.created.append(recipient)
 
     def _create(self, recipient):
         return self.truth.change(recipient, oracle.EXISTS, lambda: self._sql(
@@ -232,15 +255,16 @@ class Soak:
         end = self.begun + self.seconds
         mysql, memcached = usable([*MYSQL_SERVER, *MYSQL_INSIDE]), usable(MEMCACHED_ALONE)
         while time.monotonic() < end:
-            fault = chance.choice([*mysql, *mysql, *memcached, RELOAD])
+            fault = chance.choice([*mysql, *mysql, *memcached, RELOAD, TABLE_LOST, TABLE_LOST, TABLE_LOST])
             if chance.random() < 0.3:
                 fault = several([chance.choice(mysql), chance.choice(memcached)])
             self.stopping.wait(chance.uniform(0.5, 3))
             self.say(f"{time.monotonic() - self.begun:7.1f} s  {fault.name}")
             self.broken_until = float("inf")
-            fault.inject(self.world)
-            self.stopping.wait(chance.uniform(0.5, 6))
-            fault.repair(self.world)
+            with self.changes if fault is TABLE_LOST else contextlib.nullcontext():
+                fault.inject(self.world)
+                self.stopping.wait(chance.uniform(0.1, 6))
+                fault.repair(self.world)
             self._note("faults")
             self._wait_for_right_answers(fault)
             self.broken_until = time.monotonic() + LINGERS_S
