@@ -3,12 +3,14 @@
  *
  * The cached form is one line of text, the same in the process cache and in memcached:
  *
- *     rm1 KEYHASH STANDING VERIFIED [REPLY]
+ *     rm2 KEYHASH STANDING VERIFIED [SINCE ASKED | REPLY]
  *
  * KEYHASH    32 hex digits: the digest of the key the value belongs to. A value that carries
  *            another's is not ours, whatever the server says.
  * STANDING   one letter: K known, A absent, F foreign, O override
  * VERIFIED   seconds since 1970 when the directory said so, decimal, no sign
+ * SINCE      A only: since when it has said so without a break, seconds since 1970
+ * ASKED      A only: how many queries have said so, at most 9999
  * REPLY      O only: "pass" or "CODE X.Y.Z text"
  *
  * Single spaces, no newline, nothing after it. Decoding is strict: what is not exactly this is a
@@ -62,6 +64,13 @@ enum interlock {
     INTERLOCK_COUNT
 };
 
+/* For how long the directory has said ABSENT, and nothing else. */
+struct absence {
+    int64_t since;  /* wall clock, seconds: the first time */
+    unsigned asked; /* in so many queries, at most ABSENCE_ASKED_MAX */
+};
+enum { ABSENCE_ASKED_MAX = 9999 };
+
 struct outcome {
     enum standing standing;
     enum tier tier;
@@ -72,6 +81,7 @@ struct outcome {
     bool vanished;              /* asked_now, ABSENT: it was known good until now */
     struct digest vanished_key; /* its key in the known-good store */
     int64_t verified;           /* wall clock, seconds: when the directory said so; 0 never */
+    struct absence absence;     /* STANDING_ABSENT */
     struct reply_setting reply; /* STANDING_OVERRIDE */
     struct fault why;           /* STANDING_UNAVAILABLE: the reason */
 };
