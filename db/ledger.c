@@ -8,6 +8,8 @@
 
 #include "db/known_good_entry.h"
 #include "db/ledger_entry.h"
+#include "db/ledger_show.h"
+#include "db/ledger_tally.h"
 #include "db/lmdb_file.h"
 #include "db/lmdb_writer.h"
 #include "shared/clock.h"
@@ -15,9 +17,8 @@
 #include "shared/text.h"
 
 enum {
-    SLICE = 1000,      /* entries a sweep reads, and then changes, in one transaction */
-    SHOWN_SLICE = 128, /* entries that are copied at once to be shown */
-    SWEEP_SHARE = 10,  /* the part of a round that a sweep may take is one in so many */
+    SLICE = 1000,     /* entries a sweep reads, and then changes, in one transaction */
+    SWEEP_SHARE = 10, /* the part of a round that a sweep may take is one in so many */
     CLOSE_MS = 5000,
 };
 
@@ -27,14 +28,6 @@ struct news {
     uint64_t order;       /* in which it came */
     unsigned char *entry; /* as stored, from malloc; NULL: there is to be none */
     size_t length;
-};
-
-/* What is in the file, as far as the writer knows. Changed within a transaction on a copy. */
-struct tally {
-    uint64_t entries[LEDGER_KINDS], passed[LEDGER_KINDS]; /* passed: by the sweep that runs */
-    int64_t oldest, passed_oldest;                        /* first deferral; 0: nobody waits */
-    bool oldest_left; /* and who is the oldest now has not been looked for */
-    uint64_t refused;
 };
 
 struct ledger {
@@ -62,8 +55,7 @@ struct ledger {
     size_t batched;
     uint64_t written; /* of `unwritten`, in this round */
     struct lmdb_writer writing;
-    struct tally tally;
-    bool counted; /* what was in the file before is in the tally */
+    struct ledger_tally tally; /* what is in the file */
     struct clock_watch watch;
     struct {
         struct lmdb_walk walk;
@@ -96,8 +88,7 @@ struct ledger_limits ledger_limits(void)
 static void count_anew(void *owner)
 {
     struct ledger *ledger = owner;
-    ledger->tally = (struct tally){.refused = ledger->tally.refused};
-    ledger->counted = false;
+    ledger_tally_anew(&ledger->tally);
     ledger->sweep.running = false;
     ledger->sweep.next = (struct deadline){0};
 }
@@ -108,44 +99,12 @@ static bool has_passed(const struct ledger *ledger, const struct digest *key)
     return ledger->sweep.running && walk->begun && memcmp(key, &walk->last, sizeof *key) <= 0;
 }
 
-static void make_older(int64_t *oldest, int64_t first)
-{
-    if (*oldest == 0 || first < *oldest)
-        *oldest = first;
-}
-
-static void tally_add(const struct ledger *ledger, struct tally *tally, const struct digest *key,
-                      const struct ledger_entry *entry)
-{
-    bool passed = has_passed(ledger, key);
-    tally->entries[entry->kind]++;
-    tally->passed[entry->kind] += passed;
-    if (entry->kind == LEDGER_WAITING)
-        make_older(&tally->oldest, entry->waiting.first);
-    if (entry->kind == LEDGER_WAITING && passed)
-        make_older(&tally->passed_oldest, entry->waiting.first);
-}
-
-/* One less, never fewer than none: before the first count is done more may leave than are known. */
-static void tally_take(const struct ledger *ledger, struct tally *tally, const struct digest *key,
-                       const struct ledger_entry *entry)
-{
-    tally->entries[entry->kind] -= tally->entries[entry->kind] > 0;
-    if (has_passed(ledger, key))
-        tally->passed[entry->kind] -= tally->passed[entry->kind] > 0;
-    if (entry->kind != LEDGER_WAITING)
-        return;
-    if (entry->waiting.first <= tally->oldest || entry->waiting.first <= tally->passed_oldest)
-        tally->oldest_left = true;
-    if (ledger->counted && tally->entries[LEDGER_WAITING] == 0)
-        tally->oldest = 0;
-}
-
-static bool has_room(const struct ledger *ledger, const struct tally *tally, enum ledger_kind kind)
+static bool has_room(const struct ledger *ledger, const struct ledger_tally *tally,
+                     enum ledger_kind kind)
 {
     uint64_t most =
         kind == LEDGER_WAITING ? ledger->limits.waiting_max : ledger->limits.bounced_max;
-    if (!ledger->counted && most > ledger->limits.queue)
+    if (!tally->counted && most > ledger->limits.queue)
         most = ledger->limits.queue;
     return tally->entries[kind] < most;
 }
@@ -163,7 +122,7 @@ static int compare_news(const void *left, const void *right)
 
 struct changing {
     const struct ledger *ledger;
-    struct tally tally; /* as it will be */
+    struct ledger_tally tally; /* as it will be */
 };
 
 static size_t news_edit(void *context, const void *item, unsigned char value[LMDB_VALUE_MAX],
@@ -179,7 +138,7 @@ static size_t news_edit(void *context, const void *item, unsigned char value[LMD
     bool there = ledger_entry_read(&before, kind, value, length);
     if (!news->entry) {
         if (there)
-            tally_take(ledger, &changing->tally, &news->key, &before);
+            ledger_tally_take(&changing->tally, &before, has_passed(ledger, &news->key));
         return 0;
     }
     if (!there && !has_room(ledger, &changing->tally, kind)) {
@@ -190,7 +149,7 @@ static size_t news_edit(void *context, const void *item, unsigned char value[LMD
     if (there)
         ledger_entry_follow(&entry, &before);
     else
-        tally_add(ledger, &changing->tally, &news->key, &entry);
+        ledger_tally_add(&changing->tally, &entry, has_passed(ledger, &news->key));
     return ledger_entry_write(&entry, value);
 }
 
@@ -240,12 +199,10 @@ static void sweep_visit(void *context, const struct digest *key, const void *val
         ledger->sweep.changes = true;
         return;
     }
-    ledger->tally.passed[entry.kind]++;
     enum ledger_sweep becomes = sweep_entry(ledger, &entry);
     if (becomes != LEDGER_STAYS)
         ledger->sweep.changes = true;
-    if (entry.kind == LEDGER_WAITING && becomes != LEDGER_EXPIRED)
-        make_older(&ledger->tally.passed_oldest, entry.waiting.first);
+    ledger_tally_meet(&ledger->tally, &entry, becomes == LEDGER_EXPIRED);
 }
 
 static size_t sweep_edit(void *context, const void *item, unsigned char value[LMDB_VALUE_MAX],
@@ -266,8 +223,7 @@ static size_t sweep_edit(void *context, const void *item, unsigned char value[LM
     case LEDGER_EXPIRED:
         break;
     }
-    changing->tally.entries[entry.kind] -= changing->tally.entries[entry.kind] > 0;
-    changing->tally.passed[entry.kind]--;
+    ledger_tally_expire(&changing->tally, entry.kind);
     return 0;
 }
 
@@ -297,16 +253,13 @@ static bool sweep_slice(struct ledger *ledger)
 
 static void sweep_end(struct ledger *ledger, bool whole)
 {
-    struct tally *tally = &ledger->tally;
     ledger->sweep.running = false;
     ledger->sweep.next = deadline_in_ms(ledger->limits.sweep_ms);
     ledger->sweep.sooner = deadline_in_ms(ledger->limits.sweep_ms / 10);
     if (!whole)
         return;
     ledger->sweep.past++;
-    memcpy(tally->entries, tally->passed, sizeof tally->entries);
-    tally->oldest = tally->passed_oldest;
-    ledger->counted = true;
+    ledger_tally_end(&ledger->tally);
 }
 
 static bool sweep_is_due(const struct ledger *ledger)
@@ -315,24 +268,17 @@ static bool sweep_is_due(const struct ledger *ledger)
            (ledger->tally.oldest_left && deadline_passed(ledger->sweep.sooner));
 }
 
-static void sweep_begin(struct ledger *ledger)
-{
-    struct tally *tally = &ledger->tally;
-    ledger->sweep.walk = (struct lmdb_walk){0};
-    ledger->sweep.running = true;
-    memset(tally->passed, 0, sizeof tally->passed);
-    tally->passed_oldest = 0;
-    tally->oldest_left = false;
-}
-
 static void sweep_on(struct ledger *ledger)
 {
     int64_t now = clock_wall_s();
     bool trusted = clock_watch_trusts(&ledger->watch, now, clock_mono_ms());
     if (!ledger->sweep.running && !sweep_is_due(ledger))
         return;
-    if (!ledger->sweep.running)
-        sweep_begin(ledger);
+    if (!ledger->sweep.running) {
+        ledger->sweep.walk = (struct lmdb_walk){0};
+        ledger->sweep.running = true;
+        ledger_tally_begin(&ledger->tally);
+    }
     /* As in the known-good store: the first one only counts. */
     ledger->sweep.removes = trusted && ledger->sweep.past > 0;
     ledger->sweep.now = now;
@@ -371,7 +317,7 @@ static bool take_work(struct ledger *ledger)
 
 static void publish(struct ledger *ledger)
 {
-    const struct tally *tally = &ledger->tally;
+    const struct ledger_tally *tally = &ledger->tally;
     pthread_mutex_lock(&ledger->lock);
     ledger->unwritten -= ledger->written;
     ledger->state.works = ledger->writing.works;
@@ -614,55 +560,6 @@ void ledger_forget(struct ledger *ledger, const struct digest *key)
 
 /* ---- showing ---- */
 
-struct showing {
-    enum ledger_kind kind;
-    size_t count;
-    struct {
-        size_t length;
-        unsigned char value[LMDB_VALUE_MAX];
-    } shown[SHOWN_SLICE];
-};
-
-static void show_visit(void *context, const struct digest *key, const void *value, size_t length)
-{
-    struct showing *showing = context;
-    if (ledger_key_kind(key) != showing->kind || length > LMDB_VALUE_MAX)
-        return;
-    showing->shown[showing->count].length = length;
-    memcpy(showing->shown[showing->count].value, value, length);
-    showing->count++;
-}
-
-typedef bool show_entry(void *context, const struct ledger_entry *entry);
-
-static bool show_slice(const struct showing *showing, show_entry *show, void *context)
-{
-    struct ledger_entry entry;
-    for (size_t i = 0; i < showing->count; i++)
-        if (ledger_entry_read(&entry, showing->kind, showing->shown[i].value,
-                              showing->shown[i].length) &&
-            !show(context, &entry))
-            return false;
-    return true;
-}
-
-static bool show_all(struct ledger *ledger, enum ledger_kind kind, show_entry *show, void *context)
-{
-    struct showing *showing = malloc(sizeof *showing);
-    if (!showing)
-        return false;
-    showing->kind = kind;
-    struct lmdb_walk walk = {0};
-    bool read, wanted;
-    do {
-        showing->count = 0;
-        read = lmdb_file_walk(ledger->file, &walk, SHOWN_SLICE, show_visit, showing);
-        wanted = read && show_slice(showing, show, context);
-    } while (wanted && !walk.ended);
-    free(showing);
-    return read;
-}
-
 struct shown_to {
     bool (*waiting)(void *context, const struct ledger_waiting *waiting);
     bool (*bounced)(void *context, const struct ledger_bounced *bounced);
@@ -686,7 +583,7 @@ bool ledger_each_waiting(struct ledger *ledger,
                          void *context)
 {
     struct shown_to to = {.waiting = each, .context = context};
-    return show_all(ledger, LEDGER_WAITING, show_waiting, &to);
+    return ledger_show(ledger->file, LEDGER_WAITING, show_waiting, &to);
 }
 
 bool ledger_each_bounced(struct ledger *ledger,
@@ -694,7 +591,7 @@ bool ledger_each_bounced(struct ledger *ledger,
                          void *context)
 {
     struct shown_to to = {.bounced = each, .context = context};
-    return show_all(ledger, LEDGER_BOUNCED, show_bounced, &to);
+    return ledger_show(ledger->file, LEDGER_BOUNCED, show_bounced, &to);
 }
 
 void ledger_describe(struct ledger *ledger, struct ledger_state *state)
