@@ -23,7 +23,7 @@
  *   lookup_deadline   below it no database answers; milter_command_timeout is 30s by default
  *   mysql_*_timeout   the client libraries count in whole seconds
  *   ..._ttl           memcached takes an expiry above 30 days for a date
- *   escalate_after    kept in memcached too
+ *   escalate_after    kept in memcached for twice as long
  *   negative_ttl      so long a new mailbox may be refused by the primaries
  *   state_directory   room for a file name within PATH_MAX
  *   syslog_name       RFC 5424 6.2.5: APP-NAME has at most 48 characters
@@ -75,7 +75,10 @@ static const struct setting_row rows[] = {
     {"evidence", "sentinel_interval", "10s", VALUE_TIME_S, AT(sentinel_interval_s), S, HOUR, false},
     {"evidence", "vanish_limit", "20/10m", VALUE_RATE, AT(vanish_limit), 1, 10000, false},
     {"evidence", "outage_patience", "0s", VALUE_TIME_S, AT(outage_patience_s), 0, 30 * DAY, false},
-    {"evidence", "escalate_after", "4h", VALUE_TIME_S, AT(escalate_after_s), 0, 30 * DAY, false},
+    {"evidence", "escalate_after", "4h", VALUE_TIME_S, AT(escalate_after_s), 0, 15 * DAY, false},
+    {"evidence", "false_bounce_window", "7d", VALUE_TIME_S, AT(false_bounce_window_s), 0, 365 * DAY,
+     false},
+    {"evidence", "ledger_ttl", "14d", VALUE_TIME_S, AT(ledger_ttl_s), HOUR, 365 * DAY, false},
 
     {"replies", "primary_unknown_reply",
      "450 4.1.1 <$recipient>: User unknown here, please try the next MX", VALUE_REPLY,

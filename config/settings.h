@@ -66,7 +66,9 @@ struct settings {
         int64_t window_s;
     } vanish_limit; /* all zero: off */
     int64_t outage_patience_s;
-    int64_t escalate_after_s;
+    int64_t escalate_after_s; /* 0: never */
+    int64_t false_bounce_window_s;
+    int64_t ledger_ttl_s;
 
     /* replies */
     struct reply_setting primary_unknown_reply;

@@ -5,7 +5,7 @@
 #include "shared/text.h"
 
 static const char format_tag[] = "rm1";
-enum { VERIFIED_DIGITS = 19 }; /* of INT64_MAX */
+enum { NUMBER_DIGITS = 19 }; /* of INT64_MAX */
 
 static const char standing_letters[] = {
     [STANDING_KNOWN] = 'K',
@@ -32,12 +32,17 @@ size_t outcome_encode(const struct outcome *outcome, const struct digest *key,
 {
     char hex[DIGEST_HEX + 1], letter = standing_letter(outcome->standing);
     struct text line = text_on(text, OUTCOME_TEXT_MAX);
+    const struct absence *absence = &outcome->absence;
     if (!letter || outcome->verified <= 0)
+        return 0;
+    if (outcome->standing == STANDING_ABSENT && (absence->since <= 0 || absence->asked == 0))
         return 0;
     digest_to_hex(key, hex);
     text_addf(&line, "%s %s %c %lld", format_tag, hex, letter, (long long)outcome->verified);
     const struct reply_setting *reply = &outcome->reply;
-    if (outcome->standing == STANDING_OVERRIDE && reply->pass)
+    if (outcome->standing == STANDING_ABSENT)
+        text_addf(&line, " %lld %u", (long long)absence->since, absence->asked);
+    else if (outcome->standing == STANDING_OVERRIDE && reply->pass)
         text_add(&line, " pass");
     else if (outcome->standing == STANDING_OVERRIDE)
         text_addf(&line, " %s %s%s%s", reply->code, reply->enhanced, reply->text[0] ? " " : "",
@@ -55,19 +60,29 @@ static bool skip_word(char **at, const char *word)
     return true;
 }
 
-static bool take_verified(char **at, int64_t *verified)
+/* 1 to `most`. */
+static bool take_number(char **at, int64_t most, int64_t *number)
 {
-    char digits[VERIFIED_DIGITS + 1];
+    char digits[NUMBER_DIGITS + 1];
     size_t length = strcspn(*at, " ");
-    uint64_t number;
-    if (length > VERIFIED_DIGITS)
+    uint64_t value;
+    if (length > NUMBER_DIGITS)
         return false;
     memcpy(digits, *at, length);
     digits[length] = '\0';
-    if (!text_to_number(digits, INT64_MAX, &number))
+    if (!text_to_number(digits, (uint64_t)most, &value) || value == 0)
         return false;
-    *verified = (int64_t)number;
+    *number = (int64_t)value;
     return skip_word(at, digits);
+}
+
+static bool take_absence(char **at, struct absence *absence)
+{
+    int64_t asked;
+    if (!take_number(at, INT64_MAX, &absence->since) || !take_number(at, ABSENCE_ASKED_MAX, &asked))
+        return false;
+    absence->asked = (unsigned)asked;
+    return true;
 }
 
 static bool line_read(char *at, const char *hex, struct outcome *outcome)
@@ -77,8 +92,10 @@ static bool line_read(char *at, const char *hex, struct outcome *outcome)
     char letter[2] = {*at, '\0'};
     outcome->standing = standing_of(letter[0]);
     if (outcome->standing == STANDING_UNAVAILABLE || !skip_word(&at, letter) ||
-        !take_verified(&at, &outcome->verified))
+        !take_number(&at, INT64_MAX, &outcome->verified))
         return false;
+    if (outcome->standing == STANDING_ABSENT)
+        return take_absence(&at, &outcome->absence);
     return outcome->standing != STANDING_OVERRIDE || reply_setting_parse(at, &outcome->reply, NULL);
 }
 
@@ -100,6 +117,7 @@ bool outcome_decode(const char *bytes, size_t length, const struct digest *key,
         return false;
     outcome->standing = read.standing;
     outcome->verified = read.verified;
+    outcome->absence = read.absence;
     outcome->reply = read.reply;
     return true;
 }

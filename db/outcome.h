@@ -3,7 +3,7 @@
  *
  * The cached form is one line of text, the same in the process cache and in memcached:
  *
- *     rm2 KEYHASH STANDING VERIFIED [SINCE ASKED | REPLY]
+ *     rm1 KEYHASH STANDING VERIFIED [SINCE ASKED | REPLY]
  *
  * KEYHASH    32 hex digits: the digest of the key the value belongs to. A value that carries
  *            another's is not ours, whatever the server says.
@@ -93,7 +93,7 @@ size_t outcome_encode(const struct outcome *outcome, const struct digest *key,
                       char text[OUTCOME_TEXT_MAX]);
 
 /* False unless it is exactly a value of this key. Sets standing, verified (which may lie in the
- * future: clocks differ, and step) and reply; tier and the rest are the caller's. */
+ * future: clocks differ, and step), absence and reply; tier and the rest are the caller's. */
 bool outcome_decode(const char *bytes, size_t length, const struct digest *key,
                     struct outcome *outcome);
 

@@ -18,6 +18,7 @@ struct resolver {
     struct memcache *memcache;       /* NULL: none */
     struct generations *generations; /* NULL: no memcached */
     struct known_good *known_good;   /* lent; NULL: none */
+    struct ledger *ledger;           /* lent; NULL: none */
 };
 
 /* ---- opening ---- */
@@ -97,10 +98,14 @@ void resolver_close(struct resolver *resolver)
     free(resolver);
 }
 
-void resolver_lend_known_good(struct resolver *resolver, struct known_good *store)
+void resolver_lend(struct resolver *resolver, struct known_good *store, struct ledger *ledger)
 {
     resolver->known_good = store;
-    known_good_set_ttl(store, resolver->settings->known_good_ttl_s);
+    resolver->ledger = ledger;
+    if (store)
+        known_good_set_ttl(store, resolver->settings->known_good_ttl_s);
+    if (ledger)
+        ledger_set_ttl(ledger, resolver->settings->ledger_ttl_s);
 }
 
 bool resolver_checks_recipients(const struct resolver *resolver)
@@ -117,13 +122,15 @@ struct lookup {
     enum lookup_mode mode;
     struct deadline deadline;
     struct trace *trace;
-    struct digest local;  /* the key in the process cache */
-    struct digest shared; /* the key in memcached */
-    bool shared_is_set;   /* the generations are known, so memcached may be used */
-    struct outcome stale; /* a KNOWN past its time, else UNAVAILABLE */
+    struct digest local;   /* the key in the process cache */
+    struct digest shared;  /* the key in memcached */
+    bool shared_is_set;    /* the generations are known, so memcached may be used */
+    struct outcome stale;  /* a KNOWN past its time, else UNAVAILABLE */
+    struct absence before; /* what memcached says of an absence until now; zero: nothing */
+    int64_t before_verified;
 };
 
-enum { CLOCK_SKEW_S = 300 };
+enum { CLOCK_SKEW_S = 300, ABSENCE_LASTS_S = 86400 };
 
 /* How long what the directory said is good for. */
 static int64_t fresh_for_s(const struct settings *settings, enum standing standing)
@@ -139,6 +146,13 @@ static int64_t vouches_for_s(const struct settings *settings)
                                                             : settings->positive_ttl_s;
 }
 
+/* How long an absence that nobody asks about is remembered: senders try again within a day. */
+static int64_t absence_lasts_s(const struct settings *settings)
+{
+    int64_t twice = 2 * settings->escalate_after_s;
+    return twice > ABSENCE_LASTS_S ? twice : ABSENCE_LASTS_S;
+}
+
 /* From the future is not fresh, beyond what clocks of nodes may differ. */
 static bool is_fresh(const struct settings *settings, const struct outcome *outcome, int64_t now)
 {
@@ -150,6 +164,10 @@ static bool is_fresh(const struct settings *settings, const struct outcome *outc
  * does, too: after a clock was set back, that is all there is. */
 static void keep_as_evidence(struct lookup *lookup, const struct outcome *outcome, int64_t now)
 {
+    if (outcome->standing == STANDING_ABSENT) {
+        lookup->before = outcome->absence;
+        lookup->before_verified = outcome->verified;
+    }
     if (outcome->standing == STANDING_KNOWN &&
         now - outcome->verified < vouches_for_s(lookup->resolver->settings))
         lookup->stale = *outcome;
@@ -254,11 +272,44 @@ static void store_in_memcache(struct lookup *lookup, const struct outcome *outco
     if (!lookup->shared_is_set)
         return;
     size_t length = outcome_encode(outcome, &lookup->shared, value);
-    int64_t keep =
-        outcome->standing == STANDING_KNOWN ? vouches_for_s(s) : fresh_for_s(s, outcome->standing);
+    int64_t keep = fresh_for_s(s, outcome->standing);
+    if (outcome->standing == STANDING_KNOWN)
+        keep = vouches_for_s(s);
+    else if (outcome->standing == STANDING_ABSENT && keep < absence_lasts_s(s))
+        keep = absence_lasts_s(s);
     if (length > 0 && keep > 0)
         memcache_put(resolver->memcache, MEMCACHE_OUTCOME, &lookup->shared, lookup->deadline, value,
                      length, keep);
+}
+
+/* ---- how long it has been absent ---- */
+
+/*
+ * ABSENT, the directory has just said. Since when, without a break?
+ *
+ * memcached has what the fleet saw last: an absence goes on, a KNOWN was a break, whoever saw it.
+ * Where it has nothing, because it was flushed, or there is none, this host's own ledger counts. A
+ * gap longer than absence_lasts_s begins it anew: too much may have happened in it. All of this can
+ * only make an absence seem younger than it is.
+ */
+static void date_absence(struct lookup *lookup, struct outcome *outcome)
+{
+    struct absence before = lookup->before;
+    int64_t last = lookup->before_verified;
+    struct ledger_waiting waiting;
+    struct digest key = digest_shared(lookup->address->key, strlen(lookup->address->key));
+    if (before.asked == 0 && lookup->stale.standing != STANDING_KNOWN && lookup->resolver->ledger &&
+        ledger_find_waiting(lookup->resolver->ledger, &key, &waiting)) {
+        before = waiting.absence;
+        last = waiting.last;
+    }
+    outcome->absence = (struct absence){.since = outcome->verified, .asked = 1};
+    if (before.asked == 0 || before.since > outcome->verified ||
+        outcome->verified - last > absence_lasts_s(lookup->resolver->settings))
+        return;
+    outcome->absence.since = before.since;
+    outcome->absence.asked =
+        before.asked < ABSENCE_ASKED_MAX ? before.asked + 1 : ABSENCE_ASKED_MAX;
 }
 
 /* ---- the known-good store ---- */
@@ -391,6 +442,8 @@ static void use_answer(struct lookup *lookup, struct outcome *outcome)
             known_good_vouches(lookup, outcome);
         return;
     }
+    if (outcome->standing == STANDING_ABSENT)
+        date_absence(lookup, outcome);
     confirm_known_good(lookup, outcome);
     store_in_process_cache(lookup, outcome);
     if (outcome->standing != STANDING_ABSENT || !hold_known_good(lookup, outcome))

@@ -18,6 +18,7 @@
 
 #include "config/settings.h"
 #include "db/known_good.h"
+#include "db/ledger.h"
 #include "db/outcome.h"
 #include "shared/address.h"
 #include "shared/clock.h"
@@ -31,9 +32,9 @@ struct resolver;
 struct resolver *resolver_open(const struct settings *settings, bool offline, struct fault *fault);
 void resolver_close(struct resolver *resolver); /* NULL is fine; nobody may be inside */
 
-/* Lends it the known-good store, which must outlive it; without one nobody is known good. Once,
- * before the first lookup. */
-void resolver_lend_known_good(struct resolver *resolver, struct known_good *store);
+/* Lends it the known-good store and the ledger, which must outlive it; without them (NULL) nobody
+ * is known good, and an absence is proven through memcached only. Once, before the first lookup. */
+void resolver_lend(struct resolver *resolver, struct known_good *store, struct ledger *ledger);
 
 enum lookup_mode {
     LOOKUP_CACHED = 0,     /* the way above */

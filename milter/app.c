@@ -11,8 +11,9 @@
 struct app {
     const struct app_options *options; /* borrowed */
     int64_t started_ms;
-    struct guard *guard;           /* set once, as the next two */
-    struct known_good *known_good; /* lent to every snapshot's resolver */
+    struct guard *guard;           /* set once, as the next three */
+    struct known_good *known_good; /* lent to every snapshot's resolver, as is the ledger */
+    struct ledger *ledger;
     struct sentinel *sentinel;
     _Atomic unsigned verbosity;
 
@@ -82,8 +83,9 @@ static void lend(const struct app *app, struct snapshot *snapshot)
 {
     snapshot->guard = app->guard;
     snapshot->known_good = app->known_good;
+    snapshot->ledger = app->ledger;
     snapshot->sentinel = app->sentinel;
-    resolver_lend_known_good(snapshot->resolver, app->known_good);
+    resolver_lend(snapshot->resolver, app->known_good, app->ledger);
 }
 
 struct app *app_create(const struct app_options *options, struct snapshot *snapshot)
@@ -101,10 +103,11 @@ struct app *app_create(const struct app_options *options, struct snapshot *snaps
     clock_cond_init(&app->changed);
     app->guard = guard_open(directory);
     app->known_good = known_good_open(directory, known_good_limits());
+    app->ledger = ledger_open(directory, ledger_limits());
     lend(app, snapshot);
     app->current = snapshot;
     say_what_is_checked(snapshot);
-    if (app->guard && app->known_good)
+    if (app->guard && app->known_good && app->ledger)
         app->sentinel = snapshot->sentinel = sentinel_start(app, app->guard);
     if (!app->sentinel) {
         log_error("memory or threads are short - the daemon does not start");
@@ -246,6 +249,7 @@ bool app_stop(struct app *app)
         return false;
     snapshot_close(last);
     known_good_close(app->known_good);
+    ledger_close(app->ledger);
     guard_close(app->guard);
     pthread_mutex_destroy(&app->lock);
     pthread_cond_destroy(&app->changed);

@@ -31,8 +31,9 @@ struct snapshot {
     struct settings *settings;
     struct resolver *resolver;
     struct sentinel_list *sentinels;
-    struct guard *guard;           /* lent by the app, as the next two; NULL in rcptctl */
-    struct known_good *known_good; /* for rcptctl; the resolver has it, too */
+    struct guard *guard;           /* lent by the app, as the next three; NULL in rcptctl */
+    struct known_good *known_good; /* the resolver has it, too */
+    struct ledger *ledger;         /* the same */
     struct sentinel *sentinel;
     unsigned readers; /* the app's lock */
 };

@@ -12,6 +12,7 @@
 #include "milter/check.h"
 #include "milter/convoy.h"
 #include "milter/listener.h"
+#include "milter/remember.h"
 #include "milter/report.h"
 #include "shared/clock.h"
 #include "shared/counters.h"
@@ -111,6 +112,7 @@ static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
     free(trace);
     report_count(&result);
     report_recipient(snapshot->settings, request, &result);
+    remember_recipient(snapshot, request, &result);
     return give(context, &result.reply);
 }
 

@@ -7,6 +7,7 @@
 #include "config/duration.h"
 #include "db/mysql_pool.h"
 #include "milter/command_learn.h"
+#include "milter/command_ledger.h"
 #include "milter/command_lookup.h"
 #include "milter/gauges.h"
 #include "milter/version.h"
@@ -70,6 +71,17 @@ static void print_known_good(struct command_context *context)
             state.entries, state.oldest_s, state.file_bytes / 1024);
 }
 
+static void print_ledger(struct command_context *context)
+{
+    struct ledger_state state;
+    ledger_describe(context->snapshot->ledger, &state);
+    fprintf(context->out, "ledger: ");
+    if (!state.works)
+        fprintf(context->out, "DEGRADED, %s; ", state.why.text);
+    fprintf(context->out, "%" PRIu64 " waiting, the first for %" PRId64 " s; %" PRIu64 " bounced\n",
+            state.waiting, state.oldest_waiting_s, state.bounced);
+}
+
 static int run_status(struct command_context *context, int argc, char **argv)
 {
     if (argc != 1)
@@ -88,6 +100,7 @@ static int run_status(struct command_context *context, int argc, char **argv)
     mysql_pool_report(print_line, context->out);
     resolver_report(context->snapshot->resolver, print_line, context->out);
     print_known_good(context);
+    print_ledger(context);
     return 0;
 }
 
@@ -214,6 +227,10 @@ static const struct command rows[] = {
     {"learn", "[--skip N] FILE | - | --from MAP", "fill the known-good store from a list or a map",
      false, true, command_learn},
     {"release", "", "end a hold", false, true, run_release},
+    {"waiting", "[--json]", "whom a primary defers because the directory does not have them", false,
+     true, command_waiting},
+    {"bounced", "[--json]", "who was refused with a 5xx, and on what evidence", false, true,
+     command_bounced},
     {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too", false, false,
      run_verbose},
     {"reload", "", "read the configuration again", false, false, run_reload},

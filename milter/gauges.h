@@ -15,6 +15,10 @@
     X(hold_seconds, "how long rcptctl hold is in force yet")                                       \
     X(sentinel_missing, "1 while a sentinel recipient is missing")                                 \
     X(vanishing, "1 while known-good recipients vanish faster than vanish_limit")                  \
+    X(waiting_recipients, "recipients deferred because the directory does not have them")          \
+    X(oldest_waiting_seconds, "how long the first of them has been waiting")                       \
+    X(bounced_recipients, "recipients remembered as bounced")                                      \
+    X(ledger_works, "1 while the ledger of both can be read and written")                          \
     X(known_good_works, "1 while the known-good store can be read and written")                    \
     X(known_good_entries, "recipients in the known-good store")                                    \
     X(known_good_oldest_seconds, "age of the oldest confirmation in the known-good store")         \

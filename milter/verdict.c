@@ -2,6 +2,8 @@
 
 #include "milter/reply.h"
 
+enum { PROOF_APART_S = 60 }; /* the first query that proves an absence, and the last */
+
 static enum standing standing_of(const struct circumstances *c)
 {
     return c->outcome ? c->outcome->standing : STANDING_UNAVAILABLE;
@@ -40,6 +42,18 @@ static bool is_known(const struct circumstances *c)
 static bool is_unchecked(const struct circumstances *c)
 {
     return standing_of(c) == STANDING_UNCHECKED;
+}
+
+/* The directory has said so for escalate_after, in two queries or more. Senders that never reach
+ * the fallback would else retry for days. */
+static bool is_proven_absent_on_a_primary(const struct circumstances *c)
+{
+    int64_t after_s = c->settings->escalate_after_s;
+    if (c->role != ROLE_PRIMARY || standing_of(c) != STANDING_ABSENT || after_s == 0)
+        return false;
+    const struct outcome *outcome = c->outcome;
+    return outcome->absence.asked >= 2 && outcome->verified - outcome->absence.since >=
+                                              (after_s > PROOF_APART_S ? after_s : PROOF_APART_S);
 }
 
 static bool is_absent_on_a_primary(const struct circumstances *c)
@@ -91,30 +105,32 @@ static void reply_override(const struct circumstances *c, struct reply_setting *
     }
 
 REPLY_FROM(foreign)
+REPLY_FROM(primary_proven)
 REPLY_FROM(primary_unknown)
 REPLY_FROM(primary_unavailable)
 REPLY_FROM(held)
 REPLY_FROM(fallback_unknown)
 REPLY_FROM(fallback_unavailable)
 
-/* The first row that applies wins. "proven unknown on a primary" will stand before "unknown on a
- * primary". */
+/* The first row that applies wins. */
 static const struct verdict_row rows[] = {
-    {"exempt", COUNT_verdict_exempt, false, is_exempt, reply_pass},
-    {"postmaster", COUNT_verdict_postmaster, false, is_postmaster, reply_pass},
-    {"malformed", COUNT_verdict_malformed, false, is_malformed, reply_malformed},
-    {"foreign", COUNT_verdict_foreign, true, is_foreign, reply_foreign},
-    {"override", COUNT_verdict_override, true, is_overridden, reply_override},
-    {"known", COUNT_verdict_known, true, is_known, reply_pass},
-    {"unchecked", COUNT_verdict_unchecked, true, is_unchecked, reply_pass},
-    {"unknown on a primary", COUNT_verdict_primary_unknown, true, is_absent_on_a_primary,
+    {"exempt", COUNT_verdict_exempt, false, false, is_exempt, reply_pass},
+    {"postmaster", COUNT_verdict_postmaster, false, false, is_postmaster, reply_pass},
+    {"malformed", COUNT_verdict_malformed, false, false, is_malformed, reply_malformed},
+    {"foreign", COUNT_verdict_foreign, true, false, is_foreign, reply_foreign},
+    {"override", COUNT_verdict_override, true, false, is_overridden, reply_override},
+    {"known", COUNT_verdict_known, true, false, is_known, reply_pass},
+    {"unchecked", COUNT_verdict_unchecked, true, false, is_unchecked, reply_pass},
+    {"proven unknown on a primary", COUNT_verdict_primary_proven, true, true,
+     is_proven_absent_on_a_primary, reply_primary_proven},
+    {"unknown on a primary", COUNT_verdict_primary_unknown, true, false, is_absent_on_a_primary,
      reply_primary_unknown},
-    {"unavailable on a primary", COUNT_verdict_primary_unavailable, true,
+    {"unavailable on a primary", COUNT_verdict_primary_unavailable, true, false,
      is_unavailable_on_a_primary, reply_primary_unavailable},
-    {"held", COUNT_verdict_held, false, NULL, reply_held},
-    {"unknown on the fallback", COUNT_verdict_fallback_unknown, true, is_absent_on_the_fallback,
-     reply_fallback_unknown},
-    {"unavailable on the fallback", COUNT_verdict_fallback_unavailable, true, is_anything,
+    {"held", COUNT_verdict_held, false, false, NULL, reply_held},
+    {"unknown on the fallback", COUNT_verdict_fallback_unknown, true, false,
+     is_absent_on_the_fallback, reply_fallback_unknown},
+    {"unavailable on the fallback", COUNT_verdict_fallback_unavailable, true, false, is_anything,
      reply_fallback_unavailable},
 };
 
@@ -175,20 +191,34 @@ static enum interlock interlock_engaged(const struct circumstances *c)
     return INTERLOCK_NONE;
 }
 
-void verdict_judge(const struct circumstances *circumstances, struct verdict *verdict)
+static const struct verdict_row *next_row(const struct verdict_row *row,
+                                          const struct circumstances *circumstances)
 {
-    const struct verdict_row *row = rows;
     while (!row->applies || !row->applies(circumstances))
         row++;
-    *verdict = (struct verdict){.row = row};
-    row->reply(circumstances, &verdict->reply);
+    return row;
+}
 
-    if (row->by_lookup && reply_is_5xx(&verdict->reply))
-        verdict->interlock = interlock_engaged(circumstances);
-    if (verdict->interlock != INTERLOCK_NONE) {
-        verdict->row = row_held();
-        verdict->row->reply(circumstances, &verdict->reply);
+void verdict_judge(const struct circumstances *circumstances, struct verdict *verdict)
+{
+    *verdict = (struct verdict){0};
+    for (const struct verdict_row *row = next_row(rows, circumstances);;
+         row = next_row(row + 1, circumstances)) {
+        verdict->row = row;
+        verdict->reply = (struct reply_setting){0};
+        row->reply(circumstances, &verdict->reply);
+        enum interlock interlock = row->by_lookup && reply_is_5xx(&verdict->reply)
+                                       ? interlock_engaged(circumstances)
+                                       : INTERLOCK_NONE;
+        if (interlock == INTERLOCK_NONE)
+            return;
+        verdict->interlock = interlock;
+        if (!row->or_next)
+            break;
     }
+    verdict->row = row_held();
+    verdict->reply = (struct reply_setting){0};
+    verdict->row->reply(circumstances, &verdict->reply);
 }
 
 bool verdict_rests_on_an_answer(const struct circumstances *circumstances,

@@ -2,7 +2,8 @@
  * verdict - the table that turns what is known about a recipient into a reply. Pure, any thread.
  *
  * The first row that applies wins, and the last applies to everything. Whatever the row, its reply
- * becomes `held` where it is a 5xx that rests on a lookup and a bounce interlock is engaged.
+ * becomes `held` (on a primary the milder row that follows) where it is a 5xx that rests on a
+ * lookup and a bounce interlock is engaged.
  */
 #ifndef MILTER_VERDICT_H
 #define MILTER_VERDICT_H
@@ -37,6 +38,7 @@ struct verdict_row {
     const char *name; /* as in the manual */
     enum counter counter;
     bool by_lookup; /* its reply rests on a lookup: interlocks hold */
+    bool or_next;   /* where one does, the next row that applies speaks instead of `held` */
     /* NULL in the row `held`: no walk reaches it, an interlock does */
     bool (*applies)(const struct circumstances *circumstances);
     void (*reply)(const struct circumstances *circumstances, struct reply_setting *reply);

@@ -22,6 +22,7 @@
     X(verdict_override, "verdict: override")                                                       \
     X(verdict_known, "verdict: known")                                                             \
     X(verdict_unchecked, "verdict: unchecked, recipient_maps is empty")                            \
+    X(verdict_primary_proven, "verdict: proven unknown on a primary")                              \
     X(verdict_primary_unknown, "verdict: unknown on a primary")                                    \
     X(verdict_primary_unavailable, "verdict: unavailable on a primary")                            \
     X(verdict_held, "verdict: held")                                                               \
@@ -46,6 +47,8 @@
     X(memcache_failures, "operations memcached failed")                                            \
     X(memcache_rejected_values, "values from memcached that were not what was asked for")          \
     X(memcache_forged_values, "values from memcached without the right seal")                      \
+    X(bounces, "recipients refused with a 5xx because the directory, or its absence, said so")     \
+    X(false_bounces, "recipients the directory has after all, within false_bounce_window of a 5xx") \
     X(directory_found, "directory answers FOUND")                                                  \
     X(directory_absent, "directory answers ABSENT")                                                \
     X(directory_unavailable, "directory answers UNAVAILABLE")                                      \

@@ -24,7 +24,8 @@ static struct digest key_digest(const char *key)
 static size_t encode(enum standing standing, int64_t verified, const char *reply,
                      char text[OUTCOME_TEXT_MAX])
 {
-    struct outcome outcome = {.standing = standing, .verified = verified};
+    struct outcome outcome = {
+        .standing = standing, .verified = verified, .absence = {.since = 4, .asked = 2}};
     struct digest key = key_digest(KEY);
     if (reply)
         assert_true(reply_setting_parse(reply, &outcome.reply, NULL));
@@ -55,7 +56,7 @@ static void the_cached_form_is_what_the_header_says(void **state)
     assert_int_equal(length, strlen(text));
     assert_string_equal(text, "rm1 " KEY_HEX " K 1700000000");
     encode(STANDING_ABSENT, 1, NULL, text);
-    assert_string_equal(text, "rm1 " KEY_HEX " A 1");
+    assert_string_equal(text, "rm1 " KEY_HEX " A 1 4 2");
     encode(STANDING_FOREIGN, NOW, NULL, text);
     assert_string_equal(text, "rm1 " KEY_HEX " F 1700000000");
     encode(STANDING_OVERRIDE, NOW, "pass", text);
@@ -75,6 +76,9 @@ static void what_is_not_known_is_never_cached(void **state)
     assert_int_equal(encode((enum standing)99, NOW, NULL, text), 0);
     assert_int_equal(encode(STANDING_KNOWN, 0, NULL, text), 0);
     assert_int_equal(encode(STANDING_KNOWN, -5, NULL, text), 0);
+    struct digest key = key_digest(KEY);
+    struct outcome undated = {.standing = STANDING_ABSENT, .verified = NOW};
+    assert_int_equal(outcome_encode(&undated, &key, text), 0);
 }
 
 static void what_was_encoded_decodes_to_the_same(void **state)
@@ -105,6 +109,8 @@ static void what_was_encoded_decodes_to_the_same(void **state)
         assert_int_equal(outcome.verified, NOW - 5);
         if (cases[i].reply)
             assert_true(reply_setting_parse(cases[i].reply, &reply, NULL));
+        if (cases[i].standing == STANDING_ABSENT)
+            assert_true(outcome.absence.since == 4 && outcome.absence.asked == 2);
         assert_int_equal(outcome.reply.pass, reply.pass);
         assert_string_equal(outcome.reply.code, reply.code);
         assert_string_equal(outcome.reply.enhanced, reply.enhanced);
@@ -188,6 +194,18 @@ static void what_is_not_exactly_a_value_is_a_miss(void **state)
         "rm1 " KEY_HEX " K 9223372036854775808",
         "rm1 " KEY_HEX " K 5 pass",
         "rm1 " KEY_HEX " A 5 550 5.1.1 x",
+        "rm1 " KEY_HEX " A 5",
+        "rm1 " KEY_HEX " A 5 4",
+        "rm1 " KEY_HEX " A 5 4 ",
+        "rm1 " KEY_HEX " A 5 4 0",
+        "rm1 " KEY_HEX " A 5 0 2",
+        "rm1 " KEY_HEX " A 5 4 02",
+        "rm1 " KEY_HEX " A 5 4 10000",
+        "rm1 " KEY_HEX " A 5 4 2 x",
+        "rm1 " KEY_HEX " A 5 -4 2",
+        "rm1 " KEY_HEX " A 5 9223372036854775808 2",
+        "rm1 " KEY_HEX " K 5 4 2",
+        "rm1 " KEY_HEX " F 5 4 2",
         "rm1 " KEY_HEX " k 5",
         "rm1 " KEY_HEX " U 5",
         "rm1 " KEY_HEX " KK 5",

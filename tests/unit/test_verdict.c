@@ -88,6 +88,57 @@ static void each_row_gives_its_own_reply(void **state)
            "5.4.3");
 }
 
+/* Absent for so long, in so many queries. */
+static struct outcome absent_for(int64_t seconds, unsigned asked_times)
+{
+    struct outcome outcome = asked(STANDING_ABSENT);
+    outcome.verified = 1700000000;
+    outcome.absence = (struct absence){outcome.verified - seconds, asked_times};
+    return outcome;
+}
+
+static void a_proven_absence_bounces_on_a_primary_too(void **state)
+{
+    (void)state;
+    settings.escalate_after_s = 14400;
+    expect(judge(ROLE_PRIMARY, absent_for(14400, 2)), "proven unknown on a primary", "550",
+           "5.1.1");
+    expect(judge(ROLE_PRIMARY, absent_for(14399, 9)), "unknown on a primary", "450", "4.1.1");
+    expect(judge(ROLE_PRIMARY, absent_for(90000, 1)), "unknown on a primary", "450", "4.1.1");
+    expect(judge(ROLE_FALLBACK, absent_for(14400, 2)), "unknown on the fallback", "550", "5.1.1");
+    settings.escalate_after_s = 1; /* two queries are a minute apart at least */
+    expect(judge(ROLE_PRIMARY, absent_for(59, 9)), "unknown on a primary", "450", "4.1.1");
+    expect(judge(ROLE_PRIMARY, absent_for(60, 2)), "proven unknown on a primary", "550", "5.1.1");
+    settings.escalate_after_s = 0; /* never */
+    expect(judge(ROLE_PRIMARY, absent_for(864000, 99)), "unknown on a primary", "450", "4.1.1");
+}
+
+static void every_interlock_makes_a_proven_absence_a_plain_one(void **state)
+{
+    (void)state;
+    settings.escalate_after_s = 14400;
+    for (int i = INTERLOCK_NONE + 1; i < INTERLOCK_COUNT; i++) {
+        struct outcome outcome = absent_for(99999, 9), held = outcome;
+        held.interlock = (enum interlock)i;
+        struct verdict verdict = judge(ROLE_PRIMARY, held);
+        expect(verdict, "unknown on a primary", "450", "4.1.1");
+        assert_int_equal(verdict.interlock, i);
+        struct circumstances c = {.settings = &settings,
+                                  .role = ROLE_PRIMARY,
+                                  .outcome = &outcome,
+                                  .node_interlock = (enum interlock)i};
+        verdict_judge(&c, &verdict);
+        expect(verdict, "unknown on a primary", "450", "4.1.1");
+    }
+    struct outcome old = absent_for(99999, 9);
+    old.asked_now = false;
+    struct verdict verdict = judge(ROLE_PRIMARY, old);
+    expect(verdict, "unknown on a primary", "450", "4.1.1");
+    assert_true(verdict_wants_fresh_evidence(&verdict));
+    settings.primary_unknown_reply = reply("550", "5.1.1");
+    expect(judge(ROLE_PRIMARY, old), "held", "451", "4.4.3");
+}
+
 static void known_passes_whatever_the_evidence(void **state)
 {
     (void)state;
@@ -239,6 +290,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLAIM(nothing_known_is_unavailable_on_a_primary),
         CLAIM(each_row_gives_its_own_reply),
+        CLAIM(a_proven_absence_bounces_on_a_primary_too),
+        CLAIM(every_interlock_makes_a_proven_absence_a_plain_one),
         CLAIM(known_passes_whatever_the_evidence),
         CLAIM(an_exempt_client_and_bare_postmaster_pass_before_anything_else),
         CLAIM(malformed_is_4xx_on_a_primary_and_5xx_on_the_fallback),
