@@ -27,7 +27,6 @@ HOSTS = {
     "dual": ["198.51.100.4", "2001:db8::4"],
     FALLBACK: ["198.51.100.9"],
 }
-PRIMARIES = [host for host in HOSTS if host != FALLBACK]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +34,11 @@ class Constellation:
     name: str
     domain: str
     primaries: dict  # host -> preference; the fallback's is 90
-    # Postfix ends an attempt after smtp_mx_session_limit = 2 sessions.
-    reaches_fallback: bool = False
+
+    @property
+    def reaches_fallback(self):
+        """Postfix ends an attempt after smtp_mx_session_limit = 2 sessions."""
+        return sum(len(HOSTS[host]) for host in self.primaries) < 2
 
     def __str__(self):
         return self.name
@@ -46,7 +48,7 @@ class Constellation:
 
 
 CONSTELLATIONS = [
-    Constellation("one primary", "one.test", {"p1": 10}, reaches_fallback=True),
+    Constellation("one primary", "one.test", {"p1": 10}),
     Constellation("two of equal preference", "two.test", {"p1": 10, "p2": 10}),
     Constellation("one dual-stack", "dual.test", {"dual": 10}),
     Constellation("two of different preference", "ordered.test", {"p1": 10, "p2": 20}),
@@ -153,41 +155,52 @@ class InternetPostfix(Postfix):
         (self.config / "master.cf").write_text(master)
 
 
-@dataclasses.dataclass
 class Attempt:
-    """What the sender's log says of one try to deliver."""
+    """What the sender's log says of one try to deliver a letter: these lines, the last of which
+    tells what became of it."""
 
-    line: str
-
-    def __post_init__(self):
-        self.status = re.search(r"status=(\w+)", self.line).group(1)
-        self.dsn = re.search(r"dsn=([\d.]+)", self.line).group(1)
-        relay = re.search(r"relay=(\w+)\.mx\.test\[", self.line)
-        self.host = relay.group(1) if relay else None
+    def __init__(self, lines):
+        self.lines = lines
+        self.status = re.search(r"status=(\w+)", lines[-1]).group(1)
+        self.dsn = re.search(r"dsn=([\d.]+)", lines[-1]).group(1)
+        # (host, address) of each session, in their order
+        self.sessions = re.findall(r"(?:: host |relay=)(\w+)\.mx\.test\[([\d.a-f:]+)\]", "\n".join(lines))
+        # Of the host that had the last word; None where there was no session.
+        self.host = self.sessions[-1][0] if self.sessions else None
 
     @property
-    def by_primary(self):
-        return self.host in PRIMARIES
+    def hosts(self):
+        return [host for host, _ in self.sessions]
 
 
-@dataclasses.dataclass
 class Letter:
-    recipient: str
-    queue_id: str
-    attempts: list
+    def __init__(self, recipient):
+        self.recipient = recipient
+        self.queue_id = None
+        self.attempts = []
 
     @property
     def last(self):
         return self.attempts[-1]
 
-    def __str__(self):
-        return "\n".join(attempt.line for attempt in self.attempts)
+    @property
+    def waits(self):
+        return self.last.status == "deferred"
+
+    def __repr__(self):
+        lines = (line for attempt in self.attempts for line in ["", *attempt.lines])
+        return f"letter to {self.recipient}:" + "\n".join(lines)
+
+
+# A busy machine is no outage: what would otherwise be answered with "cannot check now".
+PATIENCE = {"lookup_deadline": "25s", "mysql_connect_timeout": "10s", "mysql_query_timeout": "10s",
+            "memcache_timeout": "3s"}  # fmt: skip
 
 
 class MxWorld(World):
-    """All of it, started. `with_milter` are parameters of every rcpt-milter."""
+    """All of it, started. What is not said here has its default, with every program."""
 
-    def __init__(self, scratch, **with_milter):
+    def __init__(self, scratch):
         super().__init__(scratch)
         try:
             self.internet = self._begin(Internet(self.scratch))
@@ -197,7 +210,7 @@ class MxWorld(World):
             self.seconds = self.probes = 0
             self.clock = self.scratch.new("clock") / "offset"
             self.clock.write_text("+0\n")
-            self._start_receivers(with_milter)
+            self._start_receivers()
             self._start_sender()
         except BaseException:
             self.close(failed=True)
@@ -205,7 +218,7 @@ class MxWorld(World):
 
     # starting
 
-    def _start_receivers(self, settings):
+    def _start_receivers(self):
         listeners = {host: {} for host in HOSTS}
         self.mx = InternetPostfix(
             self.scratch, "mx", self.internet, HOSTS, listeners=listeners, myhostname="mx.mx.test",
@@ -218,7 +231,7 @@ class MxWorld(World):
             self.milters[host] = self.milter(
                 host, socket_directory=self.mx.milter_directory(), environment=self._fake_clock(),
                 role="fallback" if host == FALLBACK else "primary", recipient_maps=maps,
-                memcache_servers=f"unix:{self.memory.socket}", **settings,
+                memcache_servers=f"unix:{self.memory.socket}", **PATIENCE,
             )  # fmt: skip
         self.mx.listen_with(self.milters).start()
 
@@ -279,30 +292,34 @@ class MxWorld(World):
     # mail
 
     def send(self, *recipients):
-        """A letter to each; returns after the first attempt to deliver all of them."""
+        """A letter to each; returns them after the first attempt to deliver all of them."""
         mark = self.sender.log.end()
         for recipient in recipients:
             subprocess.run(
                 ["/usr/sbin/sendmail", "-C", str(self.sender.config), "-f", AUTHOR, "--", recipient],
                 input=f"Subject: to {recipient}\n\nHello.\n", capture_output=True, text=True, check=True,
             )  # fmt: skip
-        return [self._first_attempt(recipient, mark) for recipient in recipients]
-
-    def _first_attempt(self, recipient, mark):
-        line = self.sender.log.wait(rf"smtp\[\d+\]: \w+: to=<{re.escape(recipient)}>.*status=", mark)
-        queue_id = re.search(r"smtp\[\d+\]: (\w+):", line).group(1)
-        return Letter(recipient, queue_id, [Attempt(line)])
+        letters = [Letter(recipient) for recipient in recipients]
+        for letter in letters:
+            self._see_attempt(letter, mark)
+        return letters
 
     def retry(self, *letters):
         """The sender's next queue run, for those whose letters it still has."""
-        letters = [letter for letter in letters if letter.last.status == "deferred"]
+        letters = [letter for letter in letters if letter.waits]
         for letter in letters:
             wait_until(lambda: self._is_deferred(letter), what=f"{letter} to be deferred")
         mark = self.sender.log.end()
         self.sender.command("postqueue", "-f")
         for letter in letters:
-            line = self.sender.log.wait(rf"smtp\[\d+\]: {letter.queue_id}: to=<.*status=", mark)
-            letter.attempts.append(Attempt(line))
+            self._see_attempt(letter, mark)
+
+    def _see_attempt(self, letter, mark):
+        result = rf"smtp\[\d+\]: \w+: to=<{re.escape(letter.recipient)}>.*status="
+        line = self.sender.log.wait(result, mark)
+        letter.queue_id = re.search(r"smtp\[\d+\]: (\w+):", line).group(1)
+        said = self.sender.log.find(rf"smtp\[\d+\]: {letter.queue_id}: host .* said: ", mark)
+        letter.attempts.append(Attempt([*said, line]))
 
     def _is_deferred(self, letter):
         """The log says so a little before the queue manager puts the file there."""
