@@ -200,7 +200,7 @@ PATIENCE = {"lookup_deadline": "25s", "mysql_connect_timeout": "10s", "mysql_que
 class MxWorld(World):
     """All of it, started. What is not said here has its default, with every program."""
 
-    def __init__(self, scratch):
+    def __init__(self, scratch=None):
         super().__init__(scratch)
         try:
             self.internet = self._begin(Internet(self.scratch))
