@@ -47,7 +47,7 @@ LAYERS   := $(FOLDERS:%=$(BUILD)/%.a)
 UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all unit fuzz fuzzers check check-faults soak demo deps install clean
+.PHONY: all unit fuzz fuzzers check check-faults check-senders soak demo deps install clean
 # Objects are kept, also those that only a pattern rule names.
 .SECONDARY:
 
@@ -103,6 +103,11 @@ check:
 check-faults: all
 	@packaging/install-deps --if-missing check
 	@/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/faults
+
+# What mail servers other than Postfix see as senders, from Debian's packages; writes tests/senders.md.
+check-senders: all
+	@packaging/install-deps --if-missing check
+	@tests/check_senders.py
 
 # Random faults under steady load: make soak SECONDS=600
 SECONDS ?= 600

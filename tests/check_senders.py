@@ -1,0 +1,217 @@
+#!/usr/bin/python3
+"""`make check-senders`: what senders other than Postfix see in the five constellations of
+tests/e2e/mx_world.py. Writes tests/senders.md. Not part of make check: the packages of mail servers
+conflict with one another, so they are downloaded and unpacked beside everything, each time.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "e2e"))
+
+from harness import LogFile  # noqa: E402
+from mx_world import AUTHOR, CONSTELLATIONS, FALLBACK, MxWorld  # noqa: E402
+
+FIRST_H, ESCALATED_H = 1, 4 + 5 / 60  # of the retries, after the first attempt
+
+
+class Package:
+    """Debian packages, unpacked. `inside` makes their users and libraries known in the namespaces
+    of an Internet, which alone sees them."""
+
+    def __init__(self, scratch, *names):
+        self.root = scratch.new(names[0])
+        downloads = scratch.new("downloads")
+        run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *names, cwd=downloads)
+        for package in downloads.glob("*.deb"):
+            run("dpkg-deb", "-x", package, self.root)
+        self.version = run("dpkg-deb", "-f", next(downloads.glob(f"{names[0]}_*")), "Version").strip()
+
+    def inside(self, internet, users):
+        for name, line in (("passwd", "{0}:x:{1}:{1}::/nonexistent:/bin/false\n"), ("group", "{0}:x:{1}:\n")):
+            text = Path("/etc", name).read_text()
+            text += "".join(line.format(user, 64000 + i) for i, user in enumerate(users))
+            self._instead(internet, f"/etc/{name}", text)
+        conf, cache = self.root / "ld.so.conf", self.root / "ld.so.cache"
+        conf.write_text(f"include /etc/ld.so.conf\n{self.root}/usr/lib/x86_64-linux-gnu\n")
+        run("/sbin/ldconfig", "-X", "-f", conf, "-C", cache)
+        run(*internet.wrapper, "mount", "--bind", cache, "/etc/ld.so.cache")
+
+    def _instead(self, internet, path, text):
+        ours = self.root / Path(path).name
+        ours.write_text(text)
+        run(*internet.wrapper, "mount", "--bind", ours, path)
+
+
+def run(*command, **options):
+    done = subprocess.run([*map(str, command)], stdin=options.pop("stdin", subprocess.DEVNULL) if "input" not in options else None,
+                          capture_output=True, text=True, check=False, **options)  # fmt: skip
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+class PostfixSender:
+    def __init__(self, mx):
+        self.mx = mx
+        self.name = "Postfix " + mx.sender.command("postconf", "-h", "mail_version").strip()
+
+    def start(self):
+        return self
+
+    def send(self, recipient):
+        self.letter = self.mx.send(recipient)[0]
+        return self._outcome()
+
+    def retry(self):
+        self.mx.retry(self.letter)
+        return self._outcome()
+
+    def _outcome(self):
+        return self.letter.last.status, self.letter.last.host
+
+    def forget(self):
+        self.mx.forget_letters()
+
+
+class EximSender:
+    USER = "Debian-exim"
+    CONFIG = """\
+exim_path = {program}
+keep_environment =
+primary_hostname = sender.test
+spool_directory = {spool}
+log_file_path = {spool}/%slog
+local_interfaces = 127.0.0.1
+never_users =
+disable_ipv6 = false
+begin routers
+author:
+  driver = accept
+  domains = writer.test
+  transport = inbox
+world:
+  driver = dnslookup
+  transport = smtp
+begin transports
+smtp:
+  driver = smtp
+inbox:
+  driver = appendfile
+  file = {spool}/inbox
+  user = nobody
+begin retry
+* * F,2h,15m; G,16h,1h,1.5; F,4d,6h
+"""
+    RESULTS = {"=>": "sent", "**": "bounced", "==": "deferred"}
+
+    def __init__(self, mx):
+        self.mx = mx
+        self.package = Package(mx.scratch, "exim4-daemon-light", "libidn12")
+        self.name = "Exim " + self.package.version.partition("-")[0]
+        self.program = self.package.root / "usr/sbin/exim4"
+
+    def start(self):
+        self.package.inside(self.mx.internet, [self.USER])
+        spool = self.mx.scratch.new("exim-spool")
+        run(*self.mx.internet.wrapper, "chown", self.USER, spool)
+        self.conf = self.mx.scratch.file("exim.conf", self.CONFIG.format(program=self.program, spool=spool))
+        self.log = LogFile(spool / "mainlog")
+        return self
+
+    def send(self, recipient):
+        self.recipient = recipient
+        mark = self.log.end()
+        self._exim("-odi", "-f", AUTHOR, recipient, input=f"Subject: to {recipient}\n\nHello.\n")
+        return self._outcome(mark)
+
+    def retry(self):
+        mark = self.log.end()
+        self._exim("-qff")
+        return self._outcome(mark)
+
+    def forget(self):
+        for letter in self._exim("-bp").split("\n\n"):
+            if words := letter.split():
+                self._exim("-Mrm", words[2])
+
+    def _exim(self, *arguments, **options):
+        return run(*self.mx.internet.wrapper, self.program, "-C", self.conf, *arguments, **options)
+
+    def _outcome(self, mark):
+        line = self.log.wait(rf" (=>|\*\*|==) {re.escape(self.recipient)} ", mark)
+        host = re.search(r"H=(\w+)\.mx\.test", line)
+        return self.RESULTS[line.split()[3]], host and host.group(1)
+
+
+SENDERS = [PostfixSender, EximSender]
+
+
+def story(mx, sender, where):
+    """(what becomes of a typo, what becomes of a letter to somebody created after the first
+    attempt), as text."""
+    short = sender.name.split()[0].lower()
+    valid, typo, created = (where.address(f"{short}-{who}") for who in ("valid", "typo", "created"))
+    mx.create(valid)
+    status, host = sender.send(valid)
+    assert (status, host in where.primaries) == ("sent", True), (valid, status, host)
+    typos = [sender.send(typo)]
+    for hours in (FIRST_H, ESCALATED_H - FIRST_H):
+        if typos[-1][0] == "deferred":
+            mx.pass_time(hours)
+            typos.append(sender.retry())
+    status, host = sender.send(created)
+    if status == "deferred":
+        mx.create(created)
+        mx.pass_time(FIRST_H)
+        status, host = sender.retry()
+    sender.forget()
+    return [" at the first attempt", f" after {FIRST_H} h", " after 4 h 5 min"][len(typos) - 1], typos[-1], (status, host)
+
+
+def told(when, outcome):
+    status, host = outcome
+    if status == "deferred":
+        return "**waits on**" + when
+    return f"{status} by {'the fallback' if host == FALLBACK else 'a primary'}{when}"
+
+
+def table(rows):
+    heads = ["sender", *(where.name for where in CONSTELLATIONS)]
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def main():
+    typos, created = [], []
+    with MxWorld() as mx:
+        for kind in SENDERS:
+            sender = kind(mx).start()
+            stories = [story(mx, sender, where) for where in CONSTELLATIONS]
+            typos.append([sender.name, *(told(when, outcome) for when, outcome, _ in stories)])
+            created.append([sender.name, *("delivered" if outcome[0] == "sent" else
+                                           "bounced before" if outcome[1] == FALLBACK else "**LOST**"
+                                           for _, _, outcome in stories)])  # fmt: skip
+    text = f"""\
+# What senders see
+
+`make check-senders` wrote this. Each domain has primaries in the constellation named, and the
+fallback last in MX order; everything has its defaults (`escalate_after = 4h`). Valid mail was
+delivered by a primary at once, in every case.
+
+A mistyped address, tried at once, after {FIRST_H} h and after 4 h 5 min:
+
+{table(typos)}
+A recipient created after the first attempt ("bounced before": the fallback was reached in the
+first attempt, when the recipient did not exist):
+
+{table(created)}"""
+    (HERE / "senders.md").write_text(text)
+    print(text)
+    return 1 if "**" in text else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
