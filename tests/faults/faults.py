@@ -243,7 +243,9 @@ class BlockedAlter:
 
     def _alter(self):
         with contextlib.suppress(pymysql.MySQLError):  # the server may be killed
-            self.database.sql("ALTER TABLE recipients ADD COLUMN IF NOT EXISTS note TEXT")
+            self.database.sql(
+                "ALTER TABLE recipients DROP COLUMN IF EXISTS note, ADD COLUMN note TEXT"
+            )
 
     def __exit__(self, *_):
         with contextlib.suppress(pymysql.MySQLError):
