@@ -281,9 +281,8 @@ GUEST = {"user": "guest", "password": ""}
 
 def too_many_connections(world):
     """The guests take every place, those of the nodes' idle connections too."""
-    change(world, "CREATE USER IF NOT EXISTS guest@localhost", "GRANT SELECT ON mail.* TO guest@localhost",
-           "SET GLOBAL max_connections = 10")  # fmt: skip
-    world.kill_connections()
+    change(world, "CREATE USER IF NOT EXISTS guest@localhost", "GRANT SELECT ON mail.* TO guest@localhost")
+    world.kill_connections("SET GLOBAL max_connections = 10")
     world.keep(Crowd(world, **GUEST))
 
 
