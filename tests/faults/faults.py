@@ -243,7 +243,9 @@ class BlockedAlter:
 
     def _alter(self):
         with contextlib.suppress(pymysql.MySQLError):  # the server may be killed
-            self.database.sql("ALTER TABLE recipients ADD COLUMN IF NOT EXISTS note TEXT")
+            self.database.sql(
+                "ALTER TABLE recipients DROP COLUMN IF EXISTS note, ADD COLUMN note TEXT"
+            )
 
     def __exit__(self, *_):
         with contextlib.suppress(pymysql.MySQLError):
@@ -279,9 +281,8 @@ GUEST = {"user": "guest", "password": ""}
 
 def too_many_connections(world):
     """The guests take every place, those of the nodes' idle connections too."""
-    change(world, "CREATE USER IF NOT EXISTS guest@localhost", "GRANT SELECT ON mail.* TO guest@localhost",
-           "SET GLOBAL max_connections = 10")  # fmt: skip
-    world.kill_connections()
+    change(world, "CREATE USER IF NOT EXISTS guest@localhost", "GRANT SELECT ON mail.* TO guest@localhost")
+    world.kill_connections("SET GLOBAL max_connections = 10")
     world.keep(Crowd(world, **GUEST))
 
 
