@@ -20,7 +20,8 @@ bool callbacks_open(struct app *app, const struct endpoint *socket, unsigned mod
  * when libmilter gave up by itself. */
 bool callbacks_serve(void);
 
-/* Main thread: no new sessions; callbacks_serve returns within about 5 s. */
+/* Main thread: no new sessions, and 451 for new recipients; callbacks_serve returns when what was
+ * in flight is answered, whatever libmilter does. */
 void callbacks_stop(void);
 
 #endif
