@@ -333,16 +333,15 @@ class NodeWorld(World):
     def release(self):
         self.kept.close()
 
-    def kill_connections(self, *first):
-        """Those of the daemons, at the server; these statements come first. It takes one
-        connection only: there may be no other."""
-        with self.mysql.connect() as connection, connection.cursor() as cursor:
-            for statement in first:
-                cursor.execute(statement)
-            cursor.execute("SELECT id FROM information_schema.processlist WHERE user = 'checker'")
-            for (number,) in cursor.fetchall():
-                with contextlib.suppress(pymysql.MySQLError):  # it may have gone
-                    cursor.execute(f"KILL {number}")
+    def kill_connections(self, by=None):
+        """Those of the daemons, at the server; through this connection, or a new one."""
+        with contextlib.ExitStack() as stack:
+            connection = by or stack.enter_context(self.mysql.connect())
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT id FROM information_schema.processlist WHERE user = 'checker'")
+                for (number,) in cursor.fetchall():
+                    with contextlib.suppress(pymysql.MySQLError):  # it may have gone
+                        cursor.execute(f"KILL {number}")
 
     def restart_nodes(self):
         for node in self.nodes.values():
