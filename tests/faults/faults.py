@@ -22,7 +22,7 @@ from harness import wait_until
 from network import CutOff, Dribble, Flip, Garbage, Reset, Slow, WrongValue
 from node_world import (
     COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, MEMCACHED, PER_CELL, PROCESS,
-    ROLES, SECRET_WORKS, SENTINEL, STALE, UNKNOWN, address,
+    ROLES, SENTINEL, STALE, UNKNOWN, address,
 )  # fmt: skip
 
 # What a lookup in the directory comes to.
@@ -304,6 +304,8 @@ def max_user_connections(world):
     world.keep(Crowd(world, "checker", "s3cret-Passw0rd", [f"{limit} 2"], [f"{limit} 0"]))
 
 
+REFILL = ["REPLACE INTO recipients (address, destination, active)"
+          " SELECT address, destination, active FROM backup"]  # fmt: skip
 TESTED = "address NOT LIKE 'other%'"
 HALF = f"DELETE FROM recipients WHERE {TESTED}"
 HALF_WITH_SENTINEL = f"{HALF} AND address <> '{SENTINEL}'"
@@ -430,8 +432,8 @@ MEMCACHED_ALONE = [
           needs={"memory": 2}),
     memcached_proxied("memcached answers with another key's value", lambda w: WrongValue(any_other_value(w))),
     Fault("memcached: forged values", forge, nothing),
-    *([Fault("memcached: forged values, sealed", forge_well, nothing, breaks=frozenset({STALE}),
-             needs={"secret": True})] if SECRET_WORKS else []),
+    Fault("memcached: forged values, sealed", forge_well, nothing, breaks=frozenset({STALE}),
+          needs={"secret": True}),
     memcached_proxied("memcached: garbage on the wire", lambda w: Garbage()),
     memcached_proxied("memcached: a bit flipped", lambda w: Flip()),
 ]  # fmt: skip

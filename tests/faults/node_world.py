@@ -37,9 +37,6 @@ COLD, PROCESS, MEMCACHED, STALE, KNOWN_GOOD = "cold", "process", "memcached", "s
 WARMTHS = (COLD, PROCESS, MEMCACHED, STALE, KNOWN_GOOD)
 UNKNOWN = "unknown"
 
-# To be set once the program has memcache_secret_file.
-SECRET_WORKS = False
-
 PER_CELL = 12  # recipients of each kind; a round takes one
 DEADLINE_S = 3
 STALE_BY_S = 2 * 3600  # with positive_ttl = 1h
