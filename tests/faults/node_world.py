@@ -287,6 +287,7 @@ class NodeWorld(World):
     # warming
 
     def _warm(self):
+        self._all_pass(self.warmer, [SENTINEL])  # its key is none of the new ones, then
         for who in (PROCESS, MEMCACHED, STALE):
             self.in_memcached[who] = self._put_into_memcached(addresses(who))
         for role, node in self.nodes.items():
