@@ -349,6 +349,52 @@ static void the_oldest_is_known_and_followed(void **state)
     ledger_close(ledger);
 }
 
+static void when_the_oldest_leaves_the_next_is_looked_for_before_the_sweep_is_due(void **state)
+{
+    (void)state;
+    struct ledger_limits limits = quick_limits();
+    limits.sweep_ms = 3600 * 1000;
+    struct ledger *ledger = open_with(limits);
+    int64_t now = clock_wall_s();
+    defer(ledger, 1, now - 5000);
+    defer(ledger, 2, now - 3000);
+    assert_true(wait_for(state_of(ledger).oldest_waiting_s >= 5000));
+    forget(ledger, 1);
+    assert_true(flushed(ledger));
+    assert_true(state_of(ledger).oldest_waiting_s >= 5000); /* not at once: it costs a sweep */
+    atomic_store(&mono_ahead_s, 400);
+    assert_true(wait_for(state_of(ledger).oldest_waiting_s < 5000));
+    assert_in_range(state_of(ledger).oldest_waiting_s, 3000, 3000 + 60);
+    ledger_close(ledger);
+}
+
+/* What comes while they are counted is behind the count as often as ahead of it. */
+static void the_count_is_exact_although_others_come_meanwhile(void **state)
+{
+    (void)state;
+    enum { BEFORE = 15000 };
+    struct ledger *ledger = open_quick();
+    for (uint64_t i = 0; i < BEFORE; i++)
+        defer(ledger, i, NOW);
+    ledger_close(ledger);
+    struct ledger_limits limits = quick_limits();
+    limits.sweep_ms = 3600 * 1000; /* counted once */
+    limits.round_ms = 5;
+    limits.queue = 1000000;
+    ledger = open_with(limits);
+    uint64_t more = 0;
+    struct deadline limit = deadline_in_ms(WAIT_MS);
+    while (state_of(ledger).waiting < BEFORE && !deadline_passed(limit)) {
+        for (unsigned i = 0; i < 200; i++)
+            defer(ledger, BEFORE + more++, NOW);
+        test_pause();
+    }
+    assert_true(flushed(ledger));
+    assert_int_equal(state_of(ledger).refused, 0);
+    assert_true(wait_for(state_of(ledger).waiting == BEFORE + more));
+    ledger_close(ledger);
+}
+
 static void the_files_are_for_nobody_else(void **state)
 {
     (void)state;
@@ -925,6 +971,8 @@ int main(void)
         LEDGER_TEST(news_of_one_round_counts_in_the_order_it_came),
         LEDGER_TEST(what_was_written_is_there_and_counted_after_a_restart),
         LEDGER_TEST(the_oldest_is_known_and_followed),
+        LEDGER_TEST(when_the_oldest_leaves_the_next_is_looked_for_before_the_sweep_is_due),
+        LEDGER_TEST(the_count_is_exact_although_others_come_meanwhile),
         LEDGER_TEST(the_files_are_for_nobody_else),
         LEDGER_TEST(the_longest_strings_come_back_cut_between_characters),
         LEDGER_TEST(hostile_bytes_come_back_as_they_were),
