@@ -488,10 +488,10 @@ def down_at_the_start(name, *servers, breaks=frozenset()):
     return Fault(name, inject, repair, DOWN, held=True, restarts=True, breaks=breaks)
 
 
-# It is the node's own trouble, so it bounces nobody; and a connection may still be made with a
-# descriptor that something else gave back.
+# It is the node's own trouble, so it bounces nobody. A connection may still be made with a
+# descriptor that something else gave back; and who finds the one to memcached in use gets no other.
 NO_FILES = Fault("no file descriptor left", limit_files, unlimit(resource.RLIMIT_NOFILE), UNSURE,
-                 held=True, old_sessions_only=True)  # fmt: skip
+                 may_break=GONE, held=True, old_sessions_only=True)  # fmt: skip
 NO_THREADS = Fault("no thread left", limit_threads, unlimit(resource.RLIMIT_NPROC),
                    old_sessions_only=True, hangs=True, grace_s=1,
                    needs={"node": "other user", "postfix": True})  # fmt: skip
