@@ -107,29 +107,59 @@ static int run_status(struct command_context *context, int argc, char **argv)
     return 0;
 }
 
-static void print_number(FILE *out, bool json, bool first, const char *name, uint64_t value)
+enum stats_form { STATS_PLAIN, STATS_JSON, STATS_PROMETHEUS };
+
+struct stats {
+    FILE *out;
+    enum stats_form form;
+    unsigned printed;
+};
+
+static void print_number(struct stats *stats, const char *type, const char *name, const char *help,
+                         uint64_t value)
 {
-    fprintf(out, json ? "%s\"%s\": %" PRIu64 : "%s%s=%" PRIu64 "\n", json && !first ? ", " : "",
-            name, value);
+    /* Prometheus wants the names of counters to end so. */
+    const char *end = strcmp(type, "counter") == 0 ? "_total" : "";
+    switch (stats->form) {
+    case STATS_PLAIN:
+        fprintf(stats->out, "%s=%" PRIu64 "\n", name, value);
+        break;
+    case STATS_JSON:
+        fprintf(stats->out, "%s\"%s\": %" PRIu64, stats->printed > 0 ? ", " : "{", name, value);
+        break;
+    case STATS_PROMETHEUS:
+        fprintf(stats->out, "# HELP rcpt_milter_%s%s %s\n# TYPE rcpt_milter_%s%s %s\n", name, end,
+                help, name, end, type);
+        fprintf(stats->out, "rcpt_milter_%s%s %" PRIu64 "\n", name, end, value);
+        break;
+    }
+    stats->printed++;
+}
+
+static void print_stats(struct command_context *context, enum stats_form form)
+{
+    struct stats stats = {.out = context->out, .form = form};
+    struct gauges gauges;
+    gauges_read(context->snapshot, &gauges);
+    for (int i = 0; i < COUNTER_COUNT; i++)
+        print_number(&stats, "counter", counter_rows[i].name, counter_rows[i].help,
+                     counter_get((enum counter)i));
+    for (int i = 0; i < GAUGE_COUNT; i++)
+        print_number(&stats, "gauge", gauge_rows[i].name, gauge_rows[i].help, gauges.value[i]);
+    if (form == STATS_JSON)
+        fprintf(context->out, "}\n");
 }
 
 static int run_stats(struct command_context *context, int argc, char **argv)
 {
-    bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
-    bool reset = argc == 2 && strcmp(argv[1], "--reset") == 0;
-    if (argc > 2 || (argc == 2 && !json && !reset))
+    const char *option = argc == 2 ? argv[1] : "";
+    bool reset = strcmp(option, "--reset") == 0;
+    enum stats_form form = strcmp(option, "--json") == 0         ? STATS_JSON
+                           : strcmp(option, "--prometheus") == 0 ? STATS_PROMETHEUS
+                                                                 : STATS_PLAIN;
+    if (argc > 2 || (argc == 2 && form == STATS_PLAIN && !reset))
         return usage(context, argv[0]);
-    struct gauges gauges;
-    gauges_read(context->snapshot, &gauges);
-    if (json)
-        fprintf(context->out, "{");
-    for (int i = 0; i < COUNTER_COUNT; i++)
-        print_number(context->out, json, i == 0, counter_rows[i].name,
-                     counter_get((enum counter)i));
-    for (int i = 0; i < GAUGE_COUNT; i++)
-        print_number(context->out, json, false, gauge_rows[i].name, gauges.value[i]);
-    if (json)
-        fprintf(context->out, "}\n");
+    print_stats(context, form);
     if (reset)
         counters_reset();
     return 0;
@@ -223,7 +253,8 @@ static const struct command rows[] = {
      "is the recipient known, on what evidence, and what would we say?", true, true,
      command_lookup},
     {"status", "", "how the daemon and its servers are", false, true, run_status},
-    {"stats", "[--json | --reset]", "the counters and gauges", false, true, run_stats},
+    {"stats", "[--json | --prometheus | --reset]", "the counters and gauges", false, true,
+     run_stats},
     {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", false, true, run_flush},
     {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known", false, true,
      run_hold},
