@@ -67,17 +67,20 @@ void remember_recipient(const struct snapshot *node, const struct check_request 
                         const struct check_result *result)
 {
     const struct outcome *outcome = &result->outcome;
-    if (!node->ledger || !result->asked)
-        return;
-    struct digest key = digest_shared(result->address.key, strlen(result->address.key));
     bool refused =
         !result->reply.pass && result->reply.code[0] == '5' && result->verdict.row->by_lookup;
     bool absent = outcome->standing == STANDING_ABSENT && outcome->asked_now;
-    if (refused && (absent || outcome->standing == STANDING_UNAVAILABLE))
+    bool bounced = refused && (absent || outcome->standing == STANDING_UNAVAILABLE);
+    bool deferred = absent && !result->reply.pass && !refused && result->role == ROLE_PRIMARY;
+    bool found = outcome->standing == STANDING_KNOWN &&
+                 (outcome->tier == TIER_DIRECTORY || outcome->tier == TIER_MEMCACHE);
+    if (!node->ledger || !result->asked || !(bounced || deferred || found))
+        return;
+    struct digest key = digest_shared(result->address.key, strlen(result->address.key));
+    if (bounced)
         remember_bounce(node, &key, result);
-    else if (absent && !result->reply.pass && result->role == ROLE_PRIMARY)
+    else if (deferred)
         remember_deferral(node, &key, request, result);
-    else if (outcome->standing == STANDING_KNOWN &&
-             (outcome->tier == TIER_DIRECTORY || outcome->tier == TIER_MEMCACHE))
+    else
         remember_found(node, &key, result);
 }
