@@ -71,22 +71,16 @@ static bool reply_text_check(const char *text, struct fault *fault)
         fault_set(fault, "the text is not UTF-8");
         return false;
     }
-    for (const char *c = text; *c; c++) {
-        unsigned char byte = (unsigned char)*c;
-        /* U+0080 to U+009F are control characters too. */
-        if (byte < 0x20 || byte == 0x7f || (byte == 0xc2 && (unsigned char)c[1] < 0xa0)) {
+    for (size_t size; *text; text += size, length -= size) {
+        if (!text_is_printable(text, length, &size)) {
             fault_set(fault, "the text holds a control character");
             return false;
         }
-        if (byte == '$') {
-            size_t skip = reply_name_length(c);
-            if (skip == 0) {
-                fault_set(fault,
-                          "\"%.20s\" is not $recipient, $domain, $role or $$ (which is a dollar)",
-                          c);
-                return false;
-            }
-            c += skip - 1;
+        if (*text == '$' && (size = reply_name_length(text)) == 0) {
+            fault_set(fault,
+                      "\"%.20s\" is not $recipient, $domain, $role or $$ (which is a dollar)",
+                      text);
+            return false;
         }
     }
     return true;

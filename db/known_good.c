@@ -8,6 +8,7 @@
 
 #include "db/known_good_entry.h"
 #include "db/lmdb_file.h"
+#include "db/lmdb_writer.h"
 #include "shared/clock.h"
 #include "shared/log.h"
 #include "shared/text.h"
@@ -56,10 +57,7 @@ struct known_good {
     /* The writer's. */
     struct news *batch; /* taken from the queue and not yet written */
     size_t batched;
-    bool works, told; /* told: one of the two has been logged */
-    unsigned emptied; /* so often the file was damaged, and begun anew */
-    struct fault why;
-    struct deadline retry;
+    struct lmdb_writer writing;
     struct clock_watch watch;
     struct {
         struct lmdb_walk walk;
@@ -84,71 +82,15 @@ struct known_good_limits known_good_limits(void)
     };
 }
 
-/* ---- the state, and what is said of it ---- */
-
-static void now_works(struct known_good *store)
+/* Other entries than before: they are counted now. */
+static void sweep_anew(void *owner)
 {
-    if (!store->works && store->told)
-        log_info("known-good store: works again");
-    store->works = store->told = true;
-    fault_clear(&store->why);
-}
-
-static void now_broken(struct known_good *store, const struct fault *why)
-{
-    if (store->works || !store->told)
-        log_error("known-good store: %s; nobody new is remembered; tried again every %lld s",
-                  why->text, (long long)(store->limits.retry_ms + 999) / 1000);
-    store->works = false;
-    store->told = true;
-    store->why = *why;
-    store->retry = deadline_in_ms(store->limits.retry_ms);
-}
-
-/* Is there a file to write to? */
-static bool tend(struct known_good *store)
-{
-    struct fault why = {""};
-    switch (lmdb_file_tend(store->file, &why)) {
-    case LMDB_BROKEN:
-        now_broken(store, &why);
-        return false;
-    case LMDB_EMPTIED:
-        log_error("known-good store: %s: it knows nobody until the directory confirms them or "
-                  "`rcptctl learn` fills it again",
-                  why.text);
-        store->emptied++;
-        break;
-    case LMDB_REPLACED:
-        log_error("known-good store: %s", why.text);
-        break;
-    case LMDB_WORKS:
-        return true;
-    }
-    store->works = store->told = true;
-    fault_clear(&store->why);
-    store->sweep.running = false; /* other entries than before: they are counted now */
+    struct known_good *store = owner;
+    store->sweep.running = false;
     store->sweep.next = (struct deadline){0};
-    return true;
 }
 
 /* ---- writing ---- */
-
-/* A batch is written again once when the file turned out to be damaged and begins anew. */
-static bool write_batch(struct known_good *store, const struct lmdb_batch *batch)
-{
-    struct fault why = {""};
-    for (int tries = 0; tries < 2; tries++) {
-        if (!tend(store))
-            return false;
-        if (lmdb_file_edit(store->file, batch, &why)) {
-            now_works(store);
-            return true;
-        }
-    }
-    now_broken(store, &why);
-    return false;
-}
 
 static int compare_news(const void *left, const void *right)
 {
@@ -188,31 +130,10 @@ static bool write_news(struct known_good *store)
                                .count = store->batched,
                                .edit = news_edit,
                                .context = &ttl_s};
-    if (!write_batch(store, &batch))
+    if (!lmdb_writer_write(&store->writing, &batch))
         return false;
     store->batched = 0;
     return true;
-}
-
-static size_t probe_edit(void *context, const void *item, unsigned char value[LMDB_VALUE_MAX],
-                         size_t length)
-{
-    (void)context, (void)item;
-    value[0] = 0;
-    return length == 0 ? 1 : 0;
-}
-
-/* After a failure, with nothing to write: makes an entry that nobody has and removes it again, in
- * one transaction. */
-static bool write_probe(struct known_good *store)
-{
-    static const struct digest nobody[2];
-    struct lmdb_batch batch = {.items = nobody,
-                               .item_bytes = sizeof *nobody,
-                               .count = 2,
-                               .edit = probe_edit,
-                               .deletes = true};
-    return write_batch(store, &batch);
 }
 
 struct confirming {
@@ -243,16 +164,16 @@ static bool write_in_slices(struct known_good *store, const struct learning *lea
                                    .count = left < SLICE ? left : SLICE,
                                    .edit = learning_edit,
                                    .context = &confirming};
-        written = write_batch(store, &batch);
+        written = lmdb_writer_write(&store->writing, &batch);
     }
     return written;
 }
 
 static bool write_learning(struct known_good *store, const struct learning *learning)
 {
-    unsigned emptied = store->emptied;
+    unsigned empties = store->writing.empties;
     bool written = write_in_slices(store, learning);
-    if (written && store->emptied != emptied) /* what was written before that is lost */
+    if (written && store->writing.empties != empties) /* what was written before that is lost */
         written = write_in_slices(store, learning);
     return written;
 }
@@ -392,8 +313,8 @@ static void publish(struct known_good *store)
 {
     struct lmdb_size size = lmdb_file_size(store->file);
     pthread_mutex_lock(&store->lock);
-    store->state.works = store->works;
-    store->state.why = store->why;
+    store->state.works = store->writing.works;
+    store->state.why = store->writing.why;
     store->state.entries = size.entries;
     store->state.file_bytes = size.file_bytes;
     pthread_mutex_unlock(&store->lock);
@@ -402,13 +323,13 @@ static void publish(struct known_good *store)
 /* What cannot be written stays: the batch here, what comes after it in the queue. */
 static void work_round(struct known_good *store, struct learning *learnings, bool stopping)
 {
-    bool due = store->works || stopping || learnings || deadline_passed(store->retry);
-    bool written = due && tend(store) && write_news(store);
-    if (written && !store->works)
-        written = write_probe(store);
+    bool due = lmdb_writer_due(&store->writing) || stopping || learnings;
+    bool written = due && lmdb_writer_tend(&store->writing) && write_news(store);
+    if (written && !store->writing.works)
+        written = lmdb_writer_probe(&store->writing);
     for (struct learning *learning = learnings; learning; learning = learning->next) {
         learning->ok = written && write_learning(store, learning);
-        learning->fault = store->why;
+        learning->fault = store->writing.why;
     }
     if (!stopping)
         sweep_on(store);
@@ -426,7 +347,7 @@ static void *writer_main(void *context)
         work_round(store, learnings, stopping);
     }
     pthread_mutex_lock(&store->lock);
-    bool more = store->queued > 0 && store->works; /* came while an older batch waited */
+    bool more = store->queued > 0 && store->writing.works; /* came while an older batch waited */
     pthread_mutex_unlock(&store->lock);
     if (more) {
         take_work(store, &learnings);
@@ -470,8 +391,17 @@ struct known_good *known_good_open(const char *directory, struct known_good_limi
     store->batch = calloc(limits.queue, sizeof *store->batch);
     store->sweep.keys = calloc(SLICE, sizeof *store->sweep.keys);
     if (store->file && store->queue && store->batch && store->sweep.keys) {
-        if (tend(store)) /* whoever asks now is answered from it */
-            now_works(store);
+        store->writing = (struct lmdb_writer){
+            .name = "known-good store",
+            .broken = "nobody new is remembered",
+            .emptied = "it knows nobody until the directory confirms them or `rcptctl learn` fills "
+                       "it again",
+            .retry_ms = limits.retry_ms,
+            .file = store->file,
+            .renewed = sweep_anew,
+            .owner = store,
+        };
+        lmdb_writer_begin(&store->writing); /* whoever asks now is answered from it */
         publish(store);
         if (pthread_create(&store->writer, NULL, writer_main, store) == 0)
             return store;

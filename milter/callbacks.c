@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "milter/check.h"
 #include "milter/convoy.h"
@@ -18,12 +19,30 @@
 #include "shared/counters.h"
 #include "shared/log.h"
 
+/* Mostly smfi_main returns at once, sometimes it sleeps for a second; nobody's answer depends on
+ * it. And what a worker may take to write a reply. */
+enum { STOP_PATIENCE_MS = 500 };
+
 /* libmilter hands callbacks nothing but its own context, so the app is kept here. Set once, before
  * any callback. */
 static struct app *the_app;
 static struct endpoint the_socket;
 static _Atomic bool stopping; /* we asked libmilter to stop */
 static _Atomic bool stopped;  /* it has heard */
+
+/*
+ * Whether smfi_main returns after a stop is luck: the controller of libmilter's pool destroys the
+ * pool's mutex when it ends, and a wake-up that is due at that moment is lost, for the listener in
+ * mi_start_session too (worker.c of 8.17; under load with the sanitizers, one stop in five). So it
+ * has a thread of its own, which may stand there until the process ends.
+ */
+static struct {
+    pthread_mutex_t lock; /* a leaf; covers what follows */
+    pthread_cond_t changed;
+    struct deadline patience; /* for smfi_main, once it was told to stop */
+    bool ended;               /* smfi_main has returned */
+    bool well;                /* and had been told to */
+} serving = {.lock = PTHREAD_MUTEX_INITIALIZER, .patience = {INT64_MAX}};
 
 /* What we need to know at RCPT, and nothing else. Postfix evaluates any of its macros at any stage
  * it is asked to (milter_rcpt_macros). */
@@ -116,31 +135,76 @@ static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
     return give(context, &result.reply);
 }
 
-static _Atomic unsigned recipients_inside; /* being answered */
-static _Atomic int64_t progress_at_ms;     /* monotonic: the last was answered, or the first came */
+/* What is in flight: a recipient we are at, and a reply that libmilter has and the MTA has not. */
+static _Atomic unsigned inside, unwritten;
+static _Atomic int64_t progress_at_ms; /* monotonic: the last was answered, or the first came */
+static _Thread_local bool owes_reply;  /* this worker: one of `unwritten` is its own */
+
+static void reply_written(void)
+{
+    if (!owes_reply)
+        return;
+    owes_reply = false;
+    atomic_fetch_sub(&unwritten, 1);
+}
+
+static void reply_owed(void)
+{
+    reply_written(); /* or never will be: the MTA went away */
+    owes_reply = true;
+    atomic_fetch_add(&unwritten, 1);
+}
+
+/* In place of the C library's, for libmilter: it writes a reply with this, after the callback has
+ * returned, on the same thread, and a process that ends in between has answered nobody. Nothing
+ * else tells. */
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    ssize_t written = pwritev2(fd, parts, count, -1, 0); /* -1: no offset, as writev */
+    reply_written();
+    return written;
+}
+
+/* Until nothing is in flight. With nobody inside, what is left is a write. */
+static void drain(int64_t lookup_deadline_ms)
+{
+    struct deadline lookups = deadline_in_ms(2 * lookup_deadline_ms + 1000);
+    while (atomic_load(&inside) > 0 && !deadline_passed(lookups))
+        poll(NULL, 0, 5);
+    struct deadline writes = deadline_in_ms(STOP_PATIENCE_MS);
+    while (atomic_load(&unwritten) > 0 && !deadline_passed(writes))
+        poll(NULL, 0, 1);
+}
+
+static sfsistat check(SMFICTX *context, char **arguments)
+{
+    struct check_request request;
+    gather(context, arguments, &request);
+    /* Stopping: the MTA says 451, and the sender comes again. */
+    struct snapshot *snapshot = atomic_load(&stopping) ? NULL : app_take(the_app);
+    if (!snapshot)
+        return SMFIS_TEMPFAIL;
+    uint64_t entered = convoy_enter();
+    sfsistat action = answer(context, snapshot, &request);
+    convoy_leave(entered);
+    app_drop(the_app, snapshot);
+    return action;
+}
 
 int64_t callbacks_stuck_ms(void)
 {
-    bool waiting = atomic_load(&recipients_inside) > 0;
-    return waiting ? clock_mono_ms() - atomic_load(&progress_at_ms) : 0;
+    return atomic_load(&inside) > 0 ? clock_mono_ms() - atomic_load(&progress_at_ms) : 0;
 }
 
 static sfsistat on_recipient(SMFICTX *context, char **arguments)
 {
-    struct check_request request;
-    gather(context, arguments, &request);
-    struct snapshot *snapshot = app_take(the_app);
-    if (!snapshot) /* stopping: the MTA says 451, and the sender comes again */
-        return SMFIS_TEMPFAIL;
-    if (atomic_load(&recipients_inside) == 0)
+    if (atomic_load(&inside) == 0)
         atomic_store(&progress_at_ms, clock_mono_ms());
-    atomic_fetch_add(&recipients_inside, 1);
-    uint64_t entered = convoy_enter();
-    sfsistat action = answer(context, snapshot, &request);
-    convoy_leave(entered);
+    atomic_fetch_add(&inside, 1);
+    sfsistat action = check(context, arguments);
     atomic_store(&progress_at_ms, clock_mono_ms());
-    atomic_fetch_sub(&recipients_inside, 1);
-    app_drop(the_app, snapshot);
+    reply_owed();
+    atomic_fetch_sub(&inside, 1);
     return action;
 }
 
@@ -179,6 +243,7 @@ bool callbacks_open(struct app *app, const struct endpoint *socket, unsigned mod
     mode_t before = umask(0777 & ~mode);
     bool opened = smfi_opensocket(true) == MI_SUCCESS;
     umask(before);
+    clock_cond_init(&serving.changed);
     if (!opened)
         fault_set(fault,
                   "cannot listen on %s - is its directory there and writable, the port free?",
@@ -203,11 +268,44 @@ int sigwait(const sigset_t *set, int *number)
         sigsuspend(&all);
 }
 
-bool callbacks_serve(void)
+static void *serve_main(void *unused)
 {
     int result = smfi_main();
+    pthread_mutex_lock(&serving.lock);
+    serving.ended = true;
+    serving.well = result == MI_SUCCESS;
+    pthread_cond_signal(&serving.changed);
+    pthread_mutex_unlock(&serving.lock);
+    return unused;
+}
+
+bool callbacks_serve(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, serve_main, NULL) != 0)
+        return false;
+    pthread_detach(thread);
+    pthread_mutex_lock(&serving.lock);
+    while (!serving.ended && !deadline_passed(serving.patience))
+        clock_cond_wait(&serving.changed, &serving.lock, serving.patience);
+    bool well = serving.well;
+    pthread_mutex_unlock(&serving.lock);
+    struct snapshot *snapshot = app_take(the_app);
+    if (snapshot) {
+        int64_t lookup_deadline_ms = snapshot->settings->lookup_deadline_ms;
+        app_drop(the_app, snapshot);
+        drain(lookup_deadline_ms);
+    }
     /* After a stop its result means nothing. */
-    return result == MI_SUCCESS || atomic_load(&stopping);
+    return well || atomic_load(&stopping);
+}
+
+static void limit_patience(void)
+{
+    pthread_mutex_lock(&serving.lock);
+    serving.patience = deadline_in_ms(STOP_PATIENCE_MS);
+    pthread_cond_signal(&serving.changed);
+    pthread_mutex_unlock(&serving.lock);
 }
 
 static void *stop_main(void *argument)
@@ -225,6 +323,7 @@ void callbacks_stop(void)
     convoy_stop();
     if (pthread_create(&thread, NULL, stop_main, NULL) != 0) {
         smfi_stop();
+        limit_patience();
         return;
     }
     /* libmilter's listener looks only every 5 s whether it is to stop, and smfi_stop waits for it;
@@ -234,4 +333,5 @@ void callbacks_stop(void)
         poll(NULL, 0, 10);
     }
     pthread_join(thread, NULL);
+    limit_patience();
 }

@@ -25,7 +25,8 @@ bool callbacks_serve(void);
  * Any thread. */
 int64_t callbacks_stuck_ms(void);
 
-/* Main thread: no new sessions; callbacks_serve returns within about 5 s. */
+/* Main thread: no new sessions, and 451 for new recipients; callbacks_serve returns when what was
+ * in flight is answered, whatever libmilter does. */
 void callbacks_stop(void);
 
 #endif

@@ -49,7 +49,10 @@ static void print_bounces(struct command_context *context)
                 "no, known-good recipients vanish faster than vanish_limit; at least for %s\n",
                 time);
     } else if (settings->role == ROLE_PRIMARY && *settings->role_maps == '\0') {
-        fprintf(context->out, "no, a primary bounces nobody who is merely unknown\n");
+        if (settings->escalate_after_s == 0)
+            fprintf(context->out, "no, a primary bounces nobody who is merely unknown\n");
+        else
+            fprintf(context->out, "only who is proven absent for escalate_after, as a primary\n");
     } else if (!state.answered) {
         fprintf(context->out, "only who is proven absent, the directory has not answered yet\n");
     } else if (state.outage_s >= 0 && state.outage_s < settings->outage_patience_s) {

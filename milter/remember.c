@@ -49,7 +49,6 @@ static void remember_found(const struct snapshot *node, const struct digest *key
                            const struct check_result *result)
 {
     struct ledger_bounced bounced;
-    struct ledger_waiting waiting;
     const struct outcome *outcome = &result->outcome;
     bool was_bounced =
         ledger_find_bounced(node->ledger, key, &bounced) && outcome->verified >= bounced.at;
@@ -61,8 +60,7 @@ static void remember_found(const struct snapshot *node, const struct digest *key
             bounced.recipient, (long long)(clock_wall_s() - bounced.at), bounced.evidence,
             tier_name(outcome->tier));
     }
-    if (was_bounced || ledger_find_waiting(node->ledger, key, &waiting))
-        ledger_forget(node->ledger, key);
+    ledger_forget(node->ledger, key); /* also what is not yet written */
 }
 
 void remember_recipient(const struct snapshot *node, const struct check_request *request,

@@ -125,7 +125,7 @@ def test_too_many_connections_with_none_of_ours_is_an_outage(
 def test_a_table_locked_for_15_seconds_is_one_outage(world, own_directory, own_recipients, role):
     milter = world.milter(
         role=role, recipient_maps=own_recipients, process_cache_entries="0", verbose=0,
-        mysql_query_timeout="2s", outage_patience="1h",
+        mysql_query_timeout="2s", outage_patience="1h", known_good_ttl="1s",
     )  # fmt: skip
     assert milter.ask("alice@example.test").code == 250
     trials = 0

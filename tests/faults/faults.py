@@ -22,7 +22,7 @@ from harness import wait_until
 from network import CutOff, Dribble, Flip, Garbage, Reset, Slow, WrongValue
 from node_world import (
     COLD, KEY_OF_AN_OUTCOME, KNOWN_GOOD, MEMCACHED, PER_CELL, PROCESS,
-    ROLES, SECRET_WORKS, SENTINEL, STALE, UNKNOWN, address,
+    ROLES, SENTINEL, STALE, UNKNOWN, address,
 )  # fmt: skip
 
 # What a lookup in the directory comes to.
@@ -54,7 +54,8 @@ class Fault:
     breaks: frozenset = frozenset()  # tiers that are not there for the node
     may_break: frozenset = frozenset()  # tiers that may or may not be
     late: bool = False  # a lookup may reach its deadline, and is held
-    fresh: bool = False  # the nodes have not yet had an answer: nobody is bounced
+    held: bool = False  # nobody is bounced for such an outage
+    restarts: bool = False  # the nodes' sessions end when it comes
     meanwhile: typing.Callable = nothing  # comes while the first questions are under way
     lasts: float = 1  # seconds at least
     old_sessions_only: bool = False  # new ones cannot be had while it lasts
@@ -87,7 +88,7 @@ class Fault:
         return {HELD[role]}
 
     def _unavailable(self, role):
-        if self.fresh and role == "fallback":
+        if self.held and role == "fallback":
             return {HELD[role]}
         return {CANNOT_TELL[role]} | ({HELD[role]} if self.late and role == "fallback" else set())
 
@@ -115,7 +116,7 @@ def several(faults, name=None, repair_order=None):
         name or ", ".join(fault.name for fault in faults), inject, repair, directory,
         breaks=frozenset().union(*(fault.breaks for fault in faults)),
         may_break=frozenset().union(*(fault.may_break for fault in faults)),
-        late=any_of("late"), fresh=any_of("fresh"), hangs=any_of("hangs"),
+        late=any_of("late"), held=any_of("held"), restarts=any_of("restarts"), hangs=any_of("hangs"),
         old_sessions_only=any_of("old_sessions_only"), lasts=max(fault.lasts for fault in faults),
         grace_s=max(fault.grace_s for fault in faults),
         needs={name: value for fault in faults for name, value in fault.needs.items()},
@@ -243,7 +244,9 @@ class BlockedAlter:
 
     def _alter(self):
         with contextlib.suppress(pymysql.MySQLError):  # the server may be killed
-            self.database.sql("ALTER TABLE recipients ADD COLUMN IF NOT EXISTS note TEXT")
+            self.database.sql(
+                "ALTER TABLE recipients DROP COLUMN IF EXISTS note, ADD COLUMN note TEXT"
+            )
 
     def __exit__(self, *_):
         with contextlib.suppress(pymysql.MySQLError):
@@ -252,17 +255,21 @@ class BlockedAlter:
 
 
 class Crowd:
-    """As many connections as the server takes."""
+    """As many connections of this user as the server takes, with these limits and until they are
+    lifted. Ours is made before: there is no room for another, not even for a while after."""
 
-    def __init__(self, world, **login):
-        self.world, self.login, self.connections = world, login, []
+    def __init__(self, world, user, password, limits, lifted):
+        self.world, self.login = world, {"user": user, "password": password}
+        self.limits, self.lifted, self.connections = limits, lifted, []
 
     def __enter__(self):
+        self.ours = self.world.mysql.connect()
+        self._execute(self.limits)
+        self.world.kill_connections(by=self.ours)
         for _ in range(50):
             try:
-                self.connections.append(
-                    pymysql.connect(unix_socket=str(self.world.mysql.socket), database="mail", **self.login)
-                )
+                self.connections.append(pymysql.connect(
+                    unix_socket=str(self.world.mysql.socket), database="mail", **self.login))  # fmt: skip
             except pymysql.MySQLError:
                 return
         raise AssertionError("there is always room for one more")
@@ -271,34 +278,34 @@ class Crowd:
         for connection in self.connections:
             with contextlib.suppress(pymysql.MySQLError):
                 connection.close()
+        try:
+            self._execute(self.lifted)
+        except pymysql.MySQLError:  # the server was killed, and all connections with it
+            self.ours = self.world.mysql.connect()
+            self._execute(self.lifted)
+        self.ours.close()
 
-
-CHECKER = {"user": "checker", "password": "s3cret-Passw0rd"}
-GUEST = {"user": "guest", "password": ""}
+    def _execute(self, statements):
+        with self.ours.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
 
 
 def too_many_connections(world):
     """The guests take every place, those of the nodes' idle connections too."""
-    change(world, "CREATE USER IF NOT EXISTS guest@localhost", "GRANT SELECT ON mail.* TO guest@localhost",
-           "SET GLOBAL max_connections = 10")  # fmt: skip
-    world.kill_connections()
-    world.keep(Crowd(world, **GUEST))
+    world.keep(Crowd(world, "guest", "", [
+        "CREATE USER IF NOT EXISTS guest@localhost", "GRANT SELECT ON mail.* TO guest@localhost",
+        "SET GLOBAL max_connections = 10",
+    ], ["SET GLOBAL max_connections = 200"]))  # fmt: skip
 
 
 def max_user_connections(world):
-    change(world, "GRANT USAGE ON *.* TO checker@'%' WITH MAX_USER_CONNECTIONS 2")
-    world.kill_connections()
-    world.keep(Crowd(world, **CHECKER))
-
-
-def enough_connections(world):
-    world.release()
-    change(world, "SET GLOBAL max_connections = 200",
-           "GRANT USAGE ON *.* TO checker@'%' WITH MAX_USER_CONNECTIONS 0")  # fmt: skip
+    limit = "GRANT USAGE ON *.* TO checker@'%' WITH MAX_USER_CONNECTIONS "
+    world.keep(Crowd(world, "checker", "s3cret-Passw0rd", [f"{limit} 2"], [f"{limit} 0"]))
 
 
 REFILL = ["REPLACE INTO recipients (address, destination, active)"
-          " SELECT address, destination, active FROM backup"]
+          " SELECT address, destination, active FROM backup"]  # fmt: skip
 TESTED = "address NOT LIKE 'other%'"
 HALF = f"DELETE FROM recipients WHERE {TESTED}"
 HALF_WITH_SENTINEL = f"{HALF} AND address <> '{SENTINEL}'"
@@ -338,8 +345,9 @@ MYSQL_INSIDE = [
     Fault("MySQL: LOCK TABLES WRITE, 15 s", lock_table, lambda w: w.release(), DOWN, lasts=15, late=True),
     Fault("MySQL: ALTER waits for a reader", lambda w: w.keep(BlockedAlter(w.mysql)),
           lambda w: w.release(), DOWN, late=True),
-    Fault("MySQL: Too many connections", too_many_connections, enough_connections, DOWN),
-    Fault("MySQL: max_user_connections", max_user_connections, enough_connections, DOWN),
+    Fault("MySQL: Too many connections", too_many_connections,
+          lambda w: w.release(), DOWN),
+    Fault("MySQL: max_user_connections", max_user_connections, lambda w: w.release(), DOWN),
     statements("MySQL read-only", ["SET GLOBAL read_only = ON"], ["SET GLOBAL read_only = OFF"], WORKS),
     statements("table emptied, DELETE", ["DELETE FROM recipients"], REFILL, EMPTY),
     statements("table emptied, TRUNCATE", ["TRUNCATE recipients"], REFILL, EMPTY),
@@ -424,8 +432,8 @@ MEMCACHED_ALONE = [
           needs={"memory": 2}),
     memcached_proxied("memcached answers with another key's value", lambda w: WrongValue(any_other_value(w))),
     Fault("memcached: forged values", forge, nothing),
-    *([Fault("memcached: forged values, sealed", forge_well, nothing, breaks=frozenset({STALE}),
-             needs={"secret": True})] if SECRET_WORKS else []),
+    Fault("memcached: forged values, sealed", forge_well, nothing, breaks=frozenset({STALE}),
+          needs={"secret": True}),
     memcached_proxied("memcached: garbage on the wire", lambda w: Garbage()),
     memcached_proxied("memcached: a bit flipped", lambda w: Flip()),
 ]  # fmt: skip
@@ -477,11 +485,13 @@ def down_at_the_start(name, *servers, breaks=frozenset()):
         for server in servers:
             getattr(world, server).start()
 
-    return Fault(name, inject, repair, DOWN, fresh=True, breaks=breaks)
+    return Fault(name, inject, repair, DOWN, held=True, restarts=True, breaks=breaks)
 
 
-NO_FILES = Fault("no file descriptor left", limit_files, unlimit(resource.RLIMIT_NOFILE), DOWN,
-                 old_sessions_only=True)  # fmt: skip
+# It is the node's own trouble, so it bounces nobody. A connection may still be made with a
+# descriptor that something else gave back; and who finds the one to memcached in use gets no other.
+NO_FILES = Fault("no file descriptor left", limit_files, unlimit(resource.RLIMIT_NOFILE), UNSURE,
+                 may_break=GONE, held=True, old_sessions_only=True)  # fmt: skip
 NO_THREADS = Fault("no thread left", limit_threads, unlimit(resource.RLIMIT_NPROC),
                    old_sessions_only=True, hangs=True, grace_s=1,
                    needs={"node": "other user", "postfix": True})  # fmt: skip

@@ -83,7 +83,7 @@ class Trial:
             self._open_sessions(number)
         self.fault.inject(self.world)
         begun = time.monotonic()
-        if self.fault.fresh:  # the old nodes have gone, and their sessions
+        if self.fault.restarts:
             self._open_sessions(0)
         self._ask_at_once()
         for number in range(1, self.rounds):

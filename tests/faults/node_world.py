@@ -37,9 +37,6 @@ COLD, PROCESS, MEMCACHED, STALE, KNOWN_GOOD = "cold", "process", "memcached", "s
 WARMTHS = (COLD, PROCESS, MEMCACHED, STALE, KNOWN_GOOD)
 UNKNOWN = "unknown"
 
-# To be set once the program has memcache_secret_file.
-SECRET_WORKS = False
-
 PER_CELL = 12  # recipients of each kind; a round takes one
 DEADLINE_S = 3
 STALE_BY_S = 2 * 3600  # with positive_ttl = 1h
@@ -290,6 +287,7 @@ class NodeWorld(World):
     # warming
 
     def _warm(self):
+        self._all_pass(self.warmer, [SENTINEL])  # its key is none of the new ones, then
         for who in (PROCESS, MEMCACHED, STALE):
             self.in_memcached[who] = self._put_into_memcached(addresses(who))
         for role, node in self.nodes.items():
@@ -333,13 +331,15 @@ class NodeWorld(World):
     def release(self):
         self.kept.close()
 
-    def kill_connections(self):
-        """Those of the daemons, at the server."""
-        for (number,) in self.mysql.sql(
-            "SELECT id FROM information_schema.processlist WHERE user = 'checker'"
-        ):
-            with contextlib.suppress(Exception):
-                self.mysql.sql(f"KILL {number}")
+    def kill_connections(self, by=None):
+        """Those of the daemons, at the server; through this connection, or a new one."""
+        with contextlib.ExitStack() as stack:
+            connection = by or stack.enter_context(self.mysql.connect())
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT id FROM information_schema.processlist WHERE user = 'checker'")
+                for (number,) in cursor.fetchall():
+                    with contextlib.suppress(pymysql.MySQLError):  # it may have gone
+                        cursor.execute(f"KILL {number}")
 
     def restart_nodes(self):
         for node in self.nodes.values():
