@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """`make check-senders`: what senders other than Postfix see in the five constellations of
-tests/e2e/mx_world.py. Writes tests/senders.md. Not part of make check: the packages of mail servers
+tests/e2e/mx_world.py. Writes tests/senders.md; takes four minutes (OpenSMTPD pauses between
+sessions). Not part of make check: the packages of mail servers
 conflict with one another, so they are downloaded and unpacked beside everything, each time.
 """
 
@@ -148,7 +149,7 @@ begin retry
         return self.RESULTS[line.split()[3]], host and host.group(1)
 
 
-class OpenSmtpdSender(Process):
+class OpenSmtpdSender:
     """It has its places in /var and /run compiled in: in the namespaces these are new and empty."""
 
     CONFIG = """\
@@ -160,8 +161,10 @@ match from local for any action "world"
     RESULTS = {"Ok": "sent", "PermFail": "bounced", "TempFail": "deferred"}
 
     def __init__(self, mx):
-        super().__init__(mx.scratch.new("opensmtpd-log") / "log")
         self.mx = mx
+        self.server = Process(mx.scratch.new("opensmtpd-log") / "log")
+        self.server.stop = self.server.end
+        self.log = self.server.log
         self.package = Package(mx.scratch, "opensmtpd", "libevent-2.1-7")
         self.name = "OpenSMTPD " + self.package.version.partition("-")[0]
         self.programs = self.package.root / "usr/sbin"
@@ -175,12 +178,10 @@ match from local for any action "world"
             script = 'mount -t tmpfs -o mode=755 tmpfs "$0" && mkdir -p "$0/$1"'
             run(*self.mx.internet.wrapper, "sh", "-c", script, path, directory)
         conf = self.mx.scratch.file("smtpd.conf", self.CONFIG, 0o600)
-        self.mx.servers.append(self)
-        self.spawn([*self.mx.internet.wrapper, self.programs / "smtpd", "-d", "-v", "-f", conf])
+        self.mx.servers.append(self.server)
+        self.server.spawn([*self.mx.internet.wrapper, self.programs / "smtpd", "-d", "-v", "-f", conf])
         self.log.wait("offline scanning done")
         return self
-
-    stop = Process.end
 
     def _ctl(self, *arguments):
         return run(*self.mx.internet.wrapper, self.programs / "smtpctl", *arguments)
