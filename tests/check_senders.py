@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """`make check-senders`: what senders other than Postfix see in the five constellations of
-tests/e2e/mx_world.py. Writes tests/senders.md. Not part of make check: the packages of mail servers
+tests/e2e/mx_world.py. Writes tests/senders.md; takes four minutes (OpenSMTPD pauses between
+sessions). Not part of make check: the packages of mail servers
 conflict with one another, so they are downloaded and unpacked beside everything, each time.
 """
 
@@ -12,8 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "e2e"))
 
-from harness import LogFile  # noqa: E402
-from mx_world import AUTHOR, CONSTELLATIONS, FALLBACK, MxWorld  # noqa: E402
+from harness import LogFile, Process  # noqa: E402
+from mx_world import AUTHOR, CONSTELLATIONS, FALLBACK, HOSTS, MxWorld  # noqa: E402
 
 FIRST_H, ESCALATED_H = 1, 4 + 5 / 60  # of the retries, after the first attempt
 
@@ -36,7 +37,8 @@ class Package:
             text += "".join(line.format(user, 64000 + i) for i, user in enumerate(users))
             self._instead(internet, f"/etc/{name}", text)
         conf, cache = self.root / "ld.so.conf", self.root / "ld.so.cache"
-        conf.write_text(f"include /etc/ld.so.conf\n{self.root}/usr/lib/x86_64-linux-gnu\n")
+        libraries = {path.parent for path in self.root.glob("usr/lib/*/*.so.*")}
+        conf.write_text("\n".join(["include /etc/ld.so.conf", *map(str, libraries)]) + "\n")
         run("/sbin/ldconfig", "-X", "-f", conf, "-C", cache)
         run(*internet.wrapper, "mount", "--bind", cache, "/etc/ld.so.cache")
 
@@ -47,8 +49,9 @@ class Package:
 
 
 def run(*command, **options):
-    done = subprocess.run([*map(str, command)], stdin=options.pop("stdin", subprocess.DEVNULL) if "input" not in options else None,
-                          capture_output=True, text=True, check=False, **options)  # fmt: skip
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
 
@@ -146,12 +149,72 @@ begin retry
         return self.RESULTS[line.split()[3]], host and host.group(1)
 
 
-SENDERS = [PostfixSender, EximSender]
+class OpenSmtpdSender:
+    """It has its places in /var and /run compiled in: in the namespaces these are new and empty."""
+
+    CONFIG = """\
+mta limit session-keepalive 0
+listen on socket
+action "world" relay helo "sender.test"
+match from local for any action "world"
+"""
+    RESULTS = {"Ok": "sent", "PermFail": "bounced", "TempFail": "deferred"}
+
+    def __init__(self, mx):
+        self.mx = mx
+        self.server = Process(mx.scratch.new("opensmtpd-log") / "log")
+        self.server.stop = self.server.end
+        self.log = self.server.log
+        self.package = Package(mx.scratch, "opensmtpd", "libevent-2.1-7")
+        self.name = "OpenSMTPD " + self.package.version.partition("-")[0]
+        self.programs = self.package.root / "usr/sbin"
+
+    def start(self):
+        self.package.inside(self.mx.internet, ["opensmtpd", "opensmtpq"])
+        # As its installation would.
+        run(*self.mx.internet.wrapper, "chgrp", "opensmtpq", self.programs / "smtpctl")
+        run("chmod", "2555", self.programs / "smtpctl")
+        for path, directory in (("/run", ""), ("/var/spool", ""), ("/var/lib", "opensmtpd/empty")):
+            script = 'mount -t tmpfs -o mode=755 tmpfs "$0" && mkdir -p "$0/$1"'
+            run(*self.mx.internet.wrapper, "sh", "-c", script, path, directory)
+        conf = self.mx.scratch.file("smtpd.conf", self.CONFIG, 0o600)
+        self.mx.servers.append(self.server)
+        self.server.spawn([*self.mx.internet.wrapper, self.programs / "smtpd", "-d", "-v", "-f", conf])
+        self.log.wait("offline scanning done")
+        return self
+
+    def _ctl(self, *arguments):
+        return run(*self.mx.internet.wrapper, self.programs / "smtpctl", *arguments)
+
+    def send(self, recipient):
+        self.recipient = recipient
+        mark = self.log.end()
+        run(*self.mx.internet.wrapper, self.programs / "sendmail", "-f", AUTHOR, recipient,
+            input=f"Subject: to {recipient}\n\nHello.\n")  # fmt: skip
+        return self._outcome(mark)
+
+    def retry(self):
+        mark = self.log.end()
+        self._ctl("schedule", "all")
+        return self._outcome(mark)
+
+    def _outcome(self, mark):
+        line = self.log.wait(rf' mta delivery .* to=<{re.escape(self.recipient)}> .*result="', mark)
+        address = re.search(r'relay="\[?([\d.a-f:]+)', line).group(1)
+        host = [host for host, addresses in HOSTS.items() if address in addresses]
+        return self.RESULTS[re.search(r'result="(\w+)"', line).group(1)], host[0]
+
+    def forget(self):
+        for line in self._ctl("show", "queue").splitlines():
+            self._ctl("remove", line.partition("|")[0])
+
+
+SENDERS = [PostfixSender, EximSender, OpenSmtpdSender]
 
 
 def story(mx, sender, where):
-    """(what becomes of a typo, what becomes of a letter to somebody created after the first
-    attempt), as text."""
+    """When a typo's last attempt was, its outcome, and the last outcome of a letter to somebody who
+    is created after the first attempt; an outcome is (status, host)."""
     short = sender.name.split()[0].lower()
     valid, typo, created = (where.address(f"{short}-{who}") for who in ("valid", "typo", "created"))
     mx.create(valid)
@@ -168,14 +231,15 @@ def story(mx, sender, where):
         mx.pass_time(FIRST_H)
         status, host = sender.retry()
     sender.forget()
-    return [" at the first attempt", f" after {FIRST_H} h", " after 4 h 5 min"][len(typos) - 1], typos[-1], (status, host)
+    when = ["at the first attempt", f"after {FIRST_H} h", "after 4 h 5 min"][len(typos) - 1]
+    return when, typos[-1], (status, host)
 
 
 def told(when, outcome):
     status, host = outcome
     if status == "deferred":
-        return "**waits on**" + when
-    return f"{status} by {'the fallback' if host == FALLBACK else 'a primary'}{when}"
+        return f"**still waits** {when}"
+    return f"{status} by {'the fallback' if host == FALLBACK else 'a primary'} {when}"
 
 
 def table(rows):
@@ -192,7 +256,7 @@ def main():
             stories = [story(mx, sender, where) for where in CONSTELLATIONS]
             typos.append([sender.name, *(told(when, outcome) for when, outcome, _ in stories)])
             created.append([sender.name, *("delivered" if outcome[0] == "sent" else
-                                           "bounced before" if outcome[1] == FALLBACK else "**LOST**"
+                                           "bounced before" if outcome[1] == FALLBACK else "**not delivered**"
                                            for _, _, outcome in stories)])  # fmt: skip
     text = f"""\
 # What senders see
