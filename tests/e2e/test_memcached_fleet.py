@@ -46,12 +46,14 @@ class Fleet:
         self.directory.sql("DELETE FROM recipients WHERE address = %s", name)
 
     def node(self, role, name="rm", servers=None, **options):
-        """Without a process cache, so that every question meets memcached."""
+        """Without a process cache, so that every question meets memcached; and what a node itself
+        knows to be good is soon forgotten, so that only memcached vouches."""
         sockets = servers or [f"unix:{server.socket}" for server in self.servers]
         return self.world.milter(
             name, **{
                 "role": role, "recipient_maps": self.recipients, "process_cache_entries": "0",
-                "memcache_servers": ", ".join(sockets), "memcache_timeout": "1s", **options,
+                "memcache_servers": ", ".join(sockets), "memcache_timeout": "1s",
+                "known_good_ttl": "1s", "removal_grace": "0", **options,
             }
         )  # fmt: skip
 
