@@ -36,10 +36,9 @@ def template():
 @pytest.fixture(scope="session")
 def runs(request, template):
     """fault's name -> the future of its Run, of those faults this session has cases for."""
-    wanted = {item.callspec.params["fault"].name: item.callspec.params["fault"]
-              for item in request.session.items if "fault" in getattr(item, "callspec", Nothing).params}  # fmt: skip
-    possible = {name: fault for name, fault in wanted.items()
-                if all(is_possible(need) for need in fault.needs.values() if isinstance(need, str))}  # fmt: skip
+    parameters = (getattr(item, "callspec", Nothing).params for item in request.session.items)
+    wanted = {those["fault"].name: those["fault"] for those in parameters if "fault" in those}
+    possible = {name: fault for name, fault in wanted.items() if fault_is_possible(fault)}
     with concurrent.futures.ThreadPoolExecutor(WORLDS_AT_A_TIME) as pool:
         futures = {name: pool.submit(matrix.conduct, fault, template, ROUNDS)
                    for name, fault in possible.items()}  # fmt: skip
@@ -51,13 +50,18 @@ def runs(request, template):
     report(request.config, futures, [fault.name for fault in FAULTS])
 
 
+def fault_is_possible(fault):
+    return all(is_possible(need) for need in fault.needs.values() if isinstance(need, str))
+
+
 class Nothing:
     params = ()
 
 
 def report(config, futures, names):
-    done = {name: futures[name].result() for name in names
-            if name in futures and not futures[name].cancelled() and not futures[name].exception()}  # fmt: skip
+    ended = {name: futures[name] for name in names if name in futures}
+    done = {name: future.result() for name, future in ended.items()
+            if not future.cancelled() and not future.exception()}  # fmt: skip
     config.fault_table = matrix.table(done)
     if len(done) == len(names) and not os.environ.get("FAULTS_LONG"):
         matrix.write(done)

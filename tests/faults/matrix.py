@@ -5,7 +5,7 @@ import pathlib
 import threading
 import time
 
-from faults import BY_POSTFIX, NOBODY, PASS
+from fault import BY_POSTFIX, NOBODY, PASS
 from harness import MilterClient, SmtpClient
 from node_world import (
     PER_CELL, ROLES, UNKNOWN, WARMTHS, NodeWorld, address,
@@ -35,7 +35,8 @@ class Answer:
     right: set
 
     def __str__(self):
-        return f"{self.recipient}: {self.words} after {self.seconds:.2f} s, right is {' or '.join(sorted(self.right))}"
+        return (f"{self.recipient}: {self.words} after {self.seconds:.2f} s,"
+                f" right is {' or '.join(sorted(self.right))}")
 
 
 @dataclasses.dataclass
@@ -156,7 +157,8 @@ class Trial:
         self.run.wrong_after[role] = wrong
 
     def _what_is_wrong(self, role, number):
-        right = {address("back", role, number % PER_CELL): PASS, address("stranger", role, number): NOBODY[role]}
+        right = {address("back", role, number % PER_CELL): PASS,
+                 address("stranger", role, number): NOBODY[role]}  # fmt: skip
         for who in COLUMNS:
             right.update({address(who, role, n): NOBODY[role] if who == UNKNOWN else PASS
                           for n in range(self.rounds)})  # fmt: skip

@@ -152,10 +152,10 @@ class LogPipe:
 
 class NodeWorld(World):
     """`mysql` and `memcached` say what stands before the server: "" nothing, "proxy" or
-    "namespace"; a `mysql` that is a "replica" has its primary behind it. `node` is how the two nodes run: "", "other user", "small disk", "fake clock" or
-    "piped log". `settings` are parameters on top of SETTINGS, `memory` is memcached's, `secret`
-    seals what it holds, and `postfix` puts a Postfix in front of each node, through which the
-    questions then go."""
+    "namespace"; a `mysql` that is a "replica" has its primary behind it. `node` is how the two
+    nodes run: "", "other user", "small disk", "fake clock" or "piped log". `settings` are
+    parameters on top of SETTINGS, `memory` is memcached's, `secret` seals what it holds, and
+    `postfix` puts a Postfix in front of each node, through which the questions then go."""
 
     def __init__(self, template, mysql="", memcached="", node="", settings=None, memory=16,
                  postfix=False, secret=False):  # fmt: skip
@@ -201,7 +201,9 @@ class NodeWorld(World):
         if before == "proxy":
             self.mysql_proxy = self._proxy(self.mysql.socket)
             return f"inet:127.0.0.1:{self.mysql_proxy.port}"
-        return f"inet:{self.mysql_namespace.address}:3306" if self.mysql_namespace else f"unix:{self.mysql.socket}"
+        if self.mysql_namespace:
+            return f"inet:{self.mysql_namespace.address}:3306"
+        return f"unix:{self.mysql.socket}"
 
     @staticmethod
     def _log_options(number):

@@ -38,12 +38,13 @@ sys.dont_write_bytecode = True
 import pymysql  # noqa: E402
 
 import oracle  # noqa: E402
-from faults import (  # noqa: E402
-    DOWN, EMPTY, HALF, MEMCACHED_ALONE, MYSQL_INSIDE, MYSQL_SERVER, NOBODY, PASS, RELOAD, WORKS,
-    Fault, fits, several,
-)  # fmt: skip
+from fault import DOWN, EMPTY, NOBODY, PASS, WORKS, Fault, several  # noqa: E402
+from faults import fits  # noqa: E402
 from harness import MilterClient, build_directory  # noqa: E402
 from matrix import BACK_S, SLACK_S, in_words  # noqa: E402
+from memcached_faults import MEMCACHED_ALONE  # noqa: E402
+from mysql_faults import HALF, MYSQL_INSIDE, MYSQL_SERVER  # noqa: E402
+from node_faults import RELOAD  # noqa: E402
 from node_world import ROLES, NodeWorld, Template, addresses  # noqa: E402
 
 SETTINGS = {
@@ -255,7 +256,7 @@ class Soak:
         end = self.begun + self.seconds
         mysql, memcached = usable([*MYSQL_SERVER, *MYSQL_INSIDE]), usable(MEMCACHED_ALONE)
         while time.monotonic() < end:
-            fault = chance.choice([*mysql, *mysql, *memcached, RELOAD, TABLE_LOST, TABLE_LOST, TABLE_LOST])
+            fault = chance.choice([*mysql, *mysql, *memcached, RELOAD, *[TABLE_LOST] * 3])
             if chance.random() < 0.3:
                 fault = several([chance.choice(mysql), chance.choice(memcached)])
             self.stopping.wait(chance.uniform(0.5, 3))

@@ -18,7 +18,7 @@ def run(runs, fault):
 
 
 @EVERY_FAULT
-@pytest.mark.parametrize("role, who", CELLS, ids=[f"{role}-{who.replace(' ', '-')}" for role, who in CELLS])
+@pytest.mark.parametrize("role, who", CELLS, ids=["-".join(cell).replace(" ", "-") for cell in CELLS])
 def test_while_it_lasts(fault, role, who, run):
     answers = run.cells[role, who]
     assert answers

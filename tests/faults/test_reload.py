@@ -1,7 +1,7 @@
 """The moment when a lost table is back. The matrix holds a table empty; here it is full again before
 the refusal is out."""
 
-from faults import HALF, REFILL
+from mysql_faults import HALF, REFILL
 from network import Manner
 from node_world import COLD, NodeWorld, address
 
