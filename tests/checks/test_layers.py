@@ -10,7 +10,7 @@ HOMES = {
     r"libmilter/.*": {"milter/callbacks.c"},
     r"libmemcached.*": {"db/memcache_ring.c"},
     r"(mysql|mariadb).*|errmsg\.h|mysqld_error\.h": {"db/mysql_client.c", "db/mysql_compat.h"},
-    r"lmdb\.h": {"db/lmdb_file.c"},
+    r"lmdb\.h": {"db/lmdb_inside.h"},
     r"sodium.*": {"shared/digest.c"},
     r"uni(case|norm|str)\.h": {"shared/unicode.c"},
     r"systemd/.*": {"milter/notify.c"},

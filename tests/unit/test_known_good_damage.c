@@ -465,6 +465,28 @@ static void a_directory_without_permission_is_one_error_line(void **state)
     assert_int_equal(logged("error:"), 1);
 }
 
+static void may_only_read(void)
+{
+    must(geteuid() != 0 || (setgid(65534) == 0 && setuid(65534) == 0));
+    struct known_good *store = known_good_open(scratch_dir, quick_limits());
+    must(store != NULL);
+    must(!state_of(store).works);
+    must(knows(store, 1));
+    known_good_close(store);
+}
+
+static void a_store_that_may_only_be_read_is_read(void **state)
+{
+    (void)state;
+    char path[256];
+    fill();
+    assert_int_equal(chmod(data_path(path), 0444), 0);
+    assert_int_equal(chmod(scratch_dir, 0555), 0);
+    assert_in_child(may_only_read);
+    assert_int_equal(chmod(scratch_dir, 0700), 0);
+    assert_int_equal(logged("error:"), 1);
+}
+
 /* ---- the disk ---- */
 
 static bool mount_disk(const char *options)
@@ -664,6 +686,7 @@ int main(void)
         STORE_TEST(a_file_that_was_replaced_is_the_one_that_counts),
         STORE_TEST(a_directory_that_is_missing_is_used_when_it_comes),
         STORE_TEST(a_directory_without_permission_is_one_error_line),
+        STORE_TEST(a_store_that_may_only_be_read_is_read),
         STORE_TEST(a_full_disk_stops_writing_and_nothing_else),
         STORE_TEST(a_store_can_be_begun_on_a_full_disk),
         STORE_TEST(a_disk_that_is_read_only_is_read),
