@@ -785,14 +785,14 @@ static void *crowd_reader(void *context)
     for (uint64_t i = 0; !atomic_load(&crowd->stop); i++) {
         struct ledger_waiting expected = waiting_of(i % 500),
                               waiting = wait_of(crowd->ledger, i % 500);
+        if (i % 997 == 0 && !ledger_each_waiting(crowd->ledger, crowd_look, crowd))
+            atomic_fetch_add(&crowd->wrong, 1);
+        state_of(crowd->ledger);
         if (waiting.count == 0)
             continue;
         atomic_fetch_add(&crowd->found, 1);
         if (strcmp(waiting.recipient, expected.recipient) != 0 || waiting.first != NOW)
             atomic_fetch_add(&crowd->wrong, 1);
-        if (i % 1000 == 0 && !ledger_each_waiting(crowd->ledger, crowd_look, crowd))
-            atomic_fetch_add(&crowd->wrong, 1);
-        state_of(crowd->ledger);
     }
     return NULL;
 }
@@ -820,7 +820,7 @@ static void a_crowd_sees_what_was_written_and_the_count_stays_right(void **state
     for (size_t i = 0; i < 8; i++)
         assert_int_equal(
             pthread_create(&threads[i], NULL, i < 5 ? crowd_reader : crowd_writer, &crowd), 0);
-    assert_true(wait_for(atomic_load(&crowd.found) > 10000 && atomic_load(&crowd.shown) > 1000));
+    assert_true(wait_for(atomic_load(&crowd.found) > 1000 && atomic_load(&crowd.shown) > 1000));
     atomic_store(&crowd.stop, true);
     for (size_t i = 0; i < 8; i++)
         pthread_join(threads[i], NULL);
