@@ -52,9 +52,9 @@ class Scratch:
         self._names = {}
 
     def new(self, name):
-        """A fresh directory: NAME, NAME2, ..."""
+        """A fresh directory: NAME, NAME.2, ..."""
         self._names[name] = count = self._names.get(name, 0) + 1
-        directory = self.path / (name if count == 1 else f"{name}{count}")
+        directory = self.path / (name if count == 1 else f"{name}.{count}")
         directory.mkdir()
         return directory
 

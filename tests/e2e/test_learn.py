@@ -305,20 +305,6 @@ def test_a_daemon_that_ends_in_the_middle_keeps_what_it_acknowledged(away, start
     complete(milter, fifo, err)
 
 
-def test_a_daemon_that_ends_while_it_stores_is_told_in_one_sentence(away, start, fifo):
-    milter = away()
-    learning = start(milter, "-")
-    wait_until(lambda: start(milter, "-").end()[0] == UNAVAILABLE, what="the first to have the turn")
-    milter.suspend()
-    learning.child.stdin.write(b"alice@example.test\n")
-    learning.child.stdin.close()
-    milter.kill()
-    code, out, err = learning.child.wait(60), learning.out.read_text(), learning.err.read_text()
-    assert code in (UNAVAILABLE, NOT_RUNNING) and out == "", err
-    assert len(err.splitlines()) == 2 and "--skip 0" in err, err
-    milter.start()
-
-
 def take_the_turn(milter, start):
     """One that waits for input, and that others are refused for. (One that asks whether it is so may
     itself have the turn for a moment, and the first is refused then.)"""
@@ -331,6 +317,19 @@ def take_the_turn(milter, start):
 
     wait_until(has_it, what="one to have the turn")
     return holders[-1]
+
+
+def test_a_daemon_that_ends_while_it_stores_is_told_in_one_sentence(away, start, fifo):
+    milter = away()
+    learning = take_the_turn(milter, start)
+    milter.suspend()
+    learning.child.stdin.write(b"alice@example.test\n")
+    learning.child.stdin.close()
+    milter.kill()
+    code, out, err = learning.child.wait(60), learning.out.read_text(), learning.err.read_text()
+    assert code in (UNAVAILABLE, NOT_RUNNING) and out == "", err
+    assert len(err.splitlines()) == 2 and "--skip 0" in err, err
+    milter.start()
 
 
 def test_a_signal_ends_it_while_it_waits_for_input(away, start):
