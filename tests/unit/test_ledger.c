@@ -797,10 +797,13 @@ static void *crowd_reader(void *context)
     return NULL;
 }
 
+/* Without the pause the queue is always full, and then only what ends entries gets in. */
 static void *crowd_writer(void *context)
 {
     struct crowd *crowd = context;
     for (uint64_t i = 0; !atomic_load(&crowd->stop); i++) {
+        if (i % 50 == 0)
+            test_pause();
         defer(crowd->ledger, i % 500, NOW);
         if (i % 7 == 0)
             bounce(crowd->ledger, i % 500, NOW);
