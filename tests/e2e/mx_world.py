@@ -13,6 +13,7 @@ import re
 import subprocess
 
 from conftest import load_directory
+from fake_clock import FakeClock
 from harness import World, mysql_table, wait_until
 from postfix import Postfix
 from processes import Process
@@ -208,8 +209,7 @@ class MxWorld(World):
             self.directory = load_directory(self.mariadb("mx-db"))
             self.memory = self.memcached("mx-mc")
             self.seconds = self.probes = 0
-            self.clock = self.scratch.new("clock") / "offset"
-            self.clock.write_text("+0\n")
+            self.clock = FakeClock(self.scratch.new("clock") / "offset")
             self._start_receivers()
             self._start_sender()
         except BaseException:
@@ -229,20 +229,11 @@ class MxWorld(World):
         self.milters = {}
         for host in HOSTS:
             self.milters[host] = self.milter(
-                host, socket_directory=self.mx.milter_directory(), environment=self._fake_clock(),
+                host, socket_directory=self.mx.milter_directory(), environment=self.clock.environment,
                 role="fallback" if host == FALLBACK else "primary", recipient_maps=maps,
                 memcache_servers=f"unix:{self.memory.socket}", **PATIENCE,
             )  # fmt: skip
         self.mx.listen_with(self.milters).start()
-
-    def _fake_clock(self):
-        return {
-            "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1",
-            "FAKETIME_NO_CACHE": "1", "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-            "DONT_FAKE_MONOTONIC": "1",
-            # Else it meddles with waits on the monotonic clock, and they end at once.
-            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
-        }  # fmt: skip
 
     def _start_sender(self):
         self.sender = InternetPostfix(
@@ -285,9 +276,7 @@ class MxWorld(World):
     def pass_time(self, hours):
         """The daemons' clock, and theirs alone."""
         self.seconds += int(hours * 3600)
-        aside = self.clock.with_suffix(".new")
-        aside.write_text(f"{self.seconds:+d}\n")
-        aside.rename(self.clock)
+        self.clock.set(self.seconds)
 
     # mail
 

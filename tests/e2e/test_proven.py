@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from fake_clock import FakeClock
 from harness import wait_until
 
 UNKNOWN, PROVEN, BOUNCED, HELD = (450, "4.1.1"), (550, "5.1.1"), (550, "5.1.1"), (451, "4.4.3")
@@ -12,27 +13,10 @@ HOUR = 3600
 TYPO = "allice@example.test"
 
 
-class Clock:
-    """The wall clock of the daemons that have it."""
-
-    def __init__(self, world):
-        self.path = world.scratch.new("clock") / "offset"
-        self.set(0)
-        self.environment = {
-            "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1", "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_TIMESTAMP_FILE": str(self.path), "DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
-        }  # fmt: skip
-
-    def set(self, seconds):
-        aside = self.path.with_suffix(".new")
-        aside.write_text(f"{seconds:+d}\n")
-        aside.rename(self.path)
-
-
 @pytest.fixture
 def clock(world):
-    return Clock(world)
+    """The daemons' that have it."""
+    return FakeClock(world.scratch.new("clock") / "offset")
 
 
 @pytest.fixture

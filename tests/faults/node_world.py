@@ -29,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "e2e"))
 
+from fake_clock import LIBRARY as FAKE_CLOCK, FakeClock  # noqa: E402
 from harness import Scratch, World, mysql_table, wait_until  # noqa: E402
 from network import Namespace, Proxy  # noqa: E402
 
@@ -94,7 +95,6 @@ class Template:
         self.scratch.remove()
 
 
-FAKE_CLOCK = "faketime/libfaketimeMT.so.1"
 TRIALS = {  # what needs more than servers, and a command that works where it is to be had
     "namespace": ["unshare", "-n", "nft", "list", "ruleset"],
     "small disk": ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
@@ -277,14 +277,8 @@ class NodeWorld(World):
             node.arguments = []  # a trace would be written for everybody
             node.wrapper = ["sh", "-c", 'exec "$@" 2>"$0"', node.pipe.path]
         elif self.node_kind == "fake clock":
-            node.clock = node.directory / "clock"
-            node.clock.write_text("+0\n")
-            node.environment.update(
-                LD_PRELOAD=f"/usr/$LIB/{FAKE_CLOCK}", FAKETIME_NO_CACHE="1",
-                FAKETIME_TIMESTAMP_FILE=str(node.clock), DONT_FAKE_MONOTONIC="1",
-                # Else it meddles with waits on the monotonic clock, and they end at once.
-                FAKETIME_FORCE_MONOTONIC_FIX="0",
-            )  # fmt: skip
+            node.clock = FakeClock(node.directory / "clock")
+            node.environment.update(node.clock.environment)
 
     # warming
 
@@ -350,6 +344,4 @@ class NodeWorld(World):
 
     def set_clock(self, seconds):
         for node in self.nodes.values():
-            aside = node.clock.with_suffix(".new")
-            aside.write_text(f"{seconds:+d}\n")
-            aside.rename(node.clock)
+            node.clock.set(seconds)

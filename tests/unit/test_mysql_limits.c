@@ -12,11 +12,9 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 
-#include "tests/unit/mysql_asking.h"
+#include "tests/unit/mysql_own.h"
 
 #define AS_POOL_USER "user = pool_user\npassword = unused-s3cret\n"
-
-static struct own_server own;
 
 static void run_one(const char *sql)
 {
@@ -266,9 +264,7 @@ static void a_server_that_says_no_has_answered(void **state)
 {
     (void)state;
     char log[8192];
-    if (own.pid == 0)
-        own_server_start(&own);
-    struct asking asking = start_on(own.sock, "pool_test", RECIPIENT_QUERY);
+    struct asking asking = start_own(RECIPIENT_QUERY);
     struct asking broken = start_on(own.sock, "pool_test", "query = SELECT x FROM nowhere\n");
     assert_ptr_equal(asking.pool, broken.pool);
     assert_answer(&asking, "alice@example.test", FOUND);
@@ -380,26 +376,6 @@ static void a_right_that_is_given_back_is_seen_by_a_busy_pool(void **state)
 
 /* The frame. */
 
-static int prepare(void **state)
-{
-    (void)state;
-    if (!mysql_client_library_init(&fault))
-        return -1;
-    own_server_create(&own, "own");
-    own_server_start(&own);
-    run_sql(own.sock, "mysql", directory);
-    if (getenv("MYSQL_TEST_SOCKET"))
-        run_sql(test_socket(), "mysql", directory);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    own_server_kill(&own);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,7 +391,7 @@ int main(void)
         TEST(a_right_that_is_given_back_is_seen_by_a_busy_pool),
     };
     scratch_make();
-    int failed = cmocka_run_group_tests_name("mysql_limits", tests, prepare, clean_up);
+    int failed = cmocka_run_group_tests_name("mysql_limits", tests, prepare_servers, kill_own_server);
     scratch_remove();
     return failed;
 }

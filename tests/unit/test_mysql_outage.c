@@ -8,18 +8,9 @@
 #include <cmocka.h>
 
 #include "tests/unit/dribbler.h"
-#include "tests/unit/mysql_asking.h"
+#include "tests/unit/mysql_own.h"
 
 /* Servers that fail. */
-
-static struct own_server own;
-
-static struct asking start_own(const char *lines)
-{
-    if (own.pid == 0)
-        own_server_start(&own);
-    return start_on(own.sock, "pool_test", lines);
-}
 
 static void a_dead_server_is_not_waited_for(void **state)
 {
@@ -255,26 +246,6 @@ static void a_server_that_dribbles_for_ever_leaves_a_bounded_number_of_threads(v
 
 /* The frame. */
 
-static int prepare(void **state)
-{
-    (void)state;
-    if (!mysql_client_library_init(&fault))
-        return -1;
-    own_server_create(&own, "own");
-    own_server_start(&own);
-    run_sql(own.sock, "mysql", directory);
-    if (getenv("MYSQL_TEST_SOCKET"))
-        run_sql(test_socket(), "mysql", directory);
-    return 0;
-}
-
-static int clean_up(void **state)
-{
-    (void)state;
-    own_server_kill(&own);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,7 +261,7 @@ int main(void)
         TEST(a_server_that_dribbles_for_ever_leaves_a_bounded_number_of_threads),
     };
     scratch_make();
-    int failed = cmocka_run_group_tests_name("mysql_outage", tests, prepare, clean_up);
+    int failed = cmocka_run_group_tests_name("mysql_outage", tests, prepare_servers, kill_own_server);
     scratch_remove();
     return failed;
 }
