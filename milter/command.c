@@ -10,6 +10,7 @@
 #include "milter/command_ledger.h"
 #include "milter/command_lookup.h"
 #include "milter/gauges.h"
+#include "milter/learn.h"
 #include "milter/version.h"
 #include "shared/counters.h"
 #include "shared/text.h"
@@ -250,24 +251,25 @@ static int run_release(struct command_context *context, int argc, char **argv)
 
 static const struct command rows[] = {
     {"lookup", "ADDRESS... [--explain] [--no-cache]",
-     "is the recipient known, on what evidence, and what would we say?", true, true,
-     command_lookup},
-    {"status", "", "how the daemon and its servers are", false, true, run_status},
-    {"stats", "[--json | --prometheus | --reset]", "the counters and gauges", false, true,
-     run_stats},
-    {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", false, true, run_flush},
-    {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known", false, true,
-     run_hold},
+     "is the recipient known, on what evidence, and what would we say?", .works_alone = true,
+     .needs_snapshot = true, .run = command_lookup},
+    {"status", "", "how the daemon and its servers are", .needs_snapshot = true, .run = run_status},
+    {"stats", "[--json | --prometheus | --reset]", "the counters and gauges",
+     .needs_snapshot = true, .run = run_stats},
+    {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", .needs_snapshot = true,
+     .run = run_flush},
+    {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known",
+     .needs_snapshot = true, .run = run_hold},
     {"learn", "[--skip N] FILE | - | --from MAP", "fill the known-good store from a list or a map",
-     false, true, command_learn},
-    {"release", "", "end a hold", false, true, run_release},
-    {"waiting", "[--json]", "whom a primary defers because the directory does not have them", false,
-     true, command_waiting},
-    {"bounced", "[--json]", "who was refused with a 5xx, and on what evidence", false, true,
-     command_bounced},
-    {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too", false, false,
-     run_verbose},
-    {"reload", "", "read the configuration again", false, false, run_reload},
+     .needs_snapshot = true, .run = command_learn, .client = learn_run},
+    {"release", "", "end a hold", .needs_snapshot = true, .run = run_release},
+    {"waiting", "[--json]", "whom a primary defers because the directory does not have them",
+     .needs_snapshot = true, .run = command_waiting},
+    {"bounced", "[--json]", "who was refused with a 5xx, and on what evidence",
+     .needs_snapshot = true, .run = command_bounced},
+    {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too",
+     .run = run_verbose},
+    {"reload", "", "read the configuration again", .run = run_reload},
 };
 
 const struct command *command_rows(size_t *count)

@@ -1,6 +1,7 @@
 /*
- * command - what rcptctl can ask for. One row each. They run in the daemon, on a thread of
- * control.c; `lookup` also runs in rcptctl itself where no daemon answers.
+ * command - what rcptctl can do. One row each. Most run in the daemon, on a thread of control.c;
+ * `lookup` also runs in rcptctl itself where no daemon answers. Those with a client run there, and
+ * ask the daemon what they want of it.
  */
 #ifndef MILTER_COMMAND_H
 #define MILTER_COMMAND_H
@@ -10,6 +11,7 @@
 #include <stdio.h>
 
 #include "milter/app.h"
+#include "milter/client.h"
 
 /* Exit codes of rcptctl: sysexits(3), and 3 as init scripts have it. */
 enum {
@@ -35,7 +37,10 @@ struct command {
     const char *help;
     bool works_alone;    /* without a daemon */
     bool needs_snapshot; /* a reload must not: it waits for the readers of the old one */
-    int (*run)(struct command_context *context, int argc, char **argv); /* argv[0] is the name */
+    /* In the daemon; NULL: it is never asked. argv[0] is the name. */
+    int (*run)(struct command_context *context, int argc, char **argv);
+    /* In rcptctl, in place of the daemon's. Returns the exit code. */
+    int (*client)(const struct client_place *place, int argc, char **argv);
 };
 
 const struct command *command_rows(size_t *count);

@@ -132,7 +132,7 @@ static int split_words(char *request, size_t length, char **words)
 static int run_words(int argc, char **argv, FILE *out)
 {
     const struct command *command = argc > 0 ? command_find(argv[0]) : NULL;
-    if (!command) {
+    if (!command || !command->run) {
         fprintf(out, "the daemon knows no command \"%s\"\n", argc > 0 ? argv[0] : "");
         return EXIT_USAGE;
     }

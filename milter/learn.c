@@ -102,14 +102,18 @@ static int finish(struct learning *learning, bool whole)
     return learning->bad > 0 ? EX_DATAERR : 0;
 }
 
-int learn_run(const struct learn_place *place, int argc, char **argv)
+int learn_run(const struct client_place *place, int argc, char **argv)
 {
     struct learning learning = {.place = place};
     if (!read_words(&learning, argc, argv))
         return usage();
+    int found = client_find_socket(place, &learning.socket);
+    if (found == EXIT_USAGE)
+        return found;
     bool whole = learn_start(&learning) && learn_send(&learning) &&
                  (learning.map ? learn_read_map(&learning) : learn_read_file(&learning)) &&
                  (learning.lines == 0 || learn_send(&learning));
     learn_end(&learning);
-    return finish(&learning, whole);
+    int code = finish(&learning, whole);
+    return code == EXIT_NOT_RUNNING && found != 0 ? found : code;
 }

@@ -10,14 +10,9 @@
 #ifndef MILTER_LEARN_H
 #define MILTER_LEARN_H
 
-/* The control socket, and -c and -s as given, for the command that goes on; NULL: not given. */
-struct learn_place {
-    const char *path;
-    const char *config;
-    const char *socket;
-};
+#include "milter/client.h"
 
 /* argv[0] is "learn". Returns the exit code; SIGINT and SIGTERM have handlers afterwards. */
-int learn_run(const struct learn_place *place, int argc, char **argv);
+int learn_run(const struct client_place *place, int argc, char **argv);
 
 #endif

@@ -81,7 +81,7 @@ static bool ask(struct learning *learning, int argc, char **argv, char **answer)
     enum control_result result;
     size_t length;
     int code = EXIT_UNAVAILABLE;
-    const char *path = learning->place->path;
+    const char *path = learning->socket.path;
     learning->turn = false;
     learning->code = EXIT_UNAVAILABLE;
     int fd = control_send(path, argc, argv, &result, &learning->why);

@@ -21,10 +21,11 @@ enum {
 };
 
 struct learning {
-    const struct learn_place *place;
-    const char *source; /* a file, "-", or what follows --from */
-    const char *map;    /* the map file where the source is one */
-    uint64_t skip;      /* lines, as given */
+    const struct client_place *place;
+    struct endpoint socket; /* the daemon's */
+    const char *source;     /* a file, "-", or what follows --from */
+    const char *map;        /* the map file where the source is one */
+    uint64_t skip;          /* lines, as given */
     char owner[64];
 
     char *text; /* the batch: LEARN_BATCH_BYTES */
