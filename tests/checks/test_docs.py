@@ -143,6 +143,7 @@ FORBIDDEN = {
 # A wait for a length of time hopes; a wait for a condition knows. Who may sleep, and why:
 SLEEP = r"\b(?:u|nano|clock_nano)?sle" r"ep\s*\(|time\.sle" r"ep|^\s*sle" r"ep \d|poll\(NULL"
 MAY_SLEEP = {
+    "tests/e2e/test_life.py": (1, "a double's wait that does not end while a file is there"),
     # file: (how often, why)
     "tests/e2e/processes.py": (1, "wait_until: the pause between two looks at a condition"),
     "tests/faults/matrix.py": (2, "a fault that lasts for so long; the pause between two looks"),
