@@ -7,6 +7,8 @@
 #   make deps       install what the above need (apt or dnf; FOR=build for `make` alone)
 #   make unit       the unit tests' programs only
 #   make fuzz       fuzz every parser, each for FUZZ_SECONDS=60 (clang)
+#   make bench      what it costs, against libmilter alone and against Postfix's own lookups
+#                   (under 10 minutes; bench-quick: one); writes tests/bench/RESULTS.md
 #   make clean      remove build/
 #
 #   SANITIZE=address,undefined or SANITIZE=thread   an instrumented build, beside the plain one
@@ -47,7 +49,8 @@ LAYERS   := $(FOLDERS:%=$(BUILD)/%.a)
 UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all unit fuzz fuzzers check check-faults check-senders soak demo deps install clean
+.PHONY: all unit fuzz fuzzers check check-faults check-senders soak bench bench-quick demo deps \
+        install clean
 # Objects are kept, also those that only a pattern rule names.
 .SECONDARY:
 
@@ -114,6 +117,16 @@ SECONDS ?= 600
 soak: all
 	@packaging/install-deps --if-missing check
 	@tests/faults/soak.py $(SECONDS)
+
+BENCHES := $(addprefix $(BUILD)/tests/bench/,load floor naive)
+$(BENCHES): %: %.o
+	$(LINK) -o $@ $< -lmilter $(shell pkg-config --libs $(MYSQL) 2>/dev/null)
+
+# Two makes, as for the demo below.
+bench bench-quick:
+	@packaging/install-deps --if-missing bench
+	@$(MAKE) --no-print-directory --silent all $(BENCHES)
+	@tests/bench/run $(if $(findstring quick,$@),--quick)
 
 # A second make: what was just installed, the first one could not know of.
 demo:
