@@ -1,6 +1,7 @@
 #include "shared/address.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <string.h>
 
 #include "shared/idn.h"
@@ -50,6 +51,8 @@
  * unquoted, so that the key is spelled as Postfix spells it.
  */
 /* clang-format on */
+
+static_assert((int)ADDRESS_DOMAIN_MAX == (int)IDN_DOMAIN_MAX, "one of them is handed to the other");
 
 enum {
     LABEL_MAX = 63,  /* RFC 1035 2.3.4, octets */
@@ -190,7 +193,7 @@ static bool take_host_name(struct cursor *cursor, struct text *domain)
     if (domain->overflow)
         return false;
     text_lower_ascii(domain->bytes);
-    idn_to_key(domain->bytes, domain->capacity);
+    idn_to_key(domain->bytes);
     domain->length = strlen(domain->bytes);
     return domain->bytes[strspn(domain->bytes, "0123456789.")] != '\0';
 }

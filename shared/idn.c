@@ -84,22 +84,27 @@ static void add_in_form(struct text *to, const char *domain, bool as_alabels)
     }
 }
 
-void idn_to_key(char *domain, size_t size)
+static bool to_alabels(const char *domain, char key[IDN_DOMAIN_MAX + 1])
 {
-    char key[1024];
-    if (has_one_form(domain))
-        return;
-    struct text text = text_on(key, size < sizeof key ? size : sizeof key);
+    struct text text = text_on(key, IDN_DOMAIN_MAX + 1);
     add_in_form(&text, domain, true);
-    if (!text.overflow)
-        memcpy(domain, key, text.length + 1);
+    return !text.overflow;
+}
+
+void idn_to_key(char domain[IDN_DOMAIN_MAX + 1])
+{
+    char key[IDN_DOMAIN_MAX + 1];
+    if (!has_one_form(domain) && to_alabels(domain, key))
+        strcpy(domain, key);
 }
 
 bool idn_other_form(const char *key, char *other, size_t size)
 {
     const char *at = strrchr(key, '@');
     const char *domain = at ? at + 1 : key;
-    if (has_one_form(domain))
+    char alabels[IDN_DOMAIN_MAX + 1];
+    /* A key with U-labels has some that have no other form, or too many that do. */
+    if (has_one_form(domain) || (!unicode_is_ascii(domain) && !to_alabels(domain, alabels)))
         return false;
     struct text text = text_on(other, size);
     text_add_bytes(&text, key, (size_t)(domain - key));

@@ -18,9 +18,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A domain as keys have it, in place; `size` is that of the buffer. ASCII letters of the domain
- * are in lower case already. Where the A-labels do not fit all stays as it is. */
-void idn_to_key(char *domain, size_t size);
+enum { IDN_DOMAIN_MAX = 255 }; /* octets, RFC 1035 2.3.4 */
+
+/* A domain as keys have it, in place. Its ASCII letters are in lower case already. Where the
+ * A-labels do not fit, so that it is no domain, all stays as it is and has no other form. */
+void idn_to_key(char domain[IDN_DOMAIN_MAX + 1]);
 
 /* The key with U-labels where it has A-labels: of a domain, or of what ends in one after the last
  * '@'. False where there is no other form, or it does not fit. */

@@ -54,6 +54,19 @@ KINDS = [
     Kind("a known SMTPUTF8 recipient", "jürgen@example.test", PASS, options="SMTPUTF8"),
     Kind("another known SMTPUTF8 recipient", "用户@example.test", PASS, options="SMTPUTF8"),
     Kind("an unknown SMTPUTF8 recipient", "zoë@example.test", UNKNOWN, options="SMTPUTF8"),
+    Kind("a known SMTPUTF8 recipient in capitals", "CRÈME@example.test", PASS, options="SMTPUTF8"),
+    Kind("a known SMTPUTF8 recipient in pieces", "e\u0301lan@example.test", PASS, options="SMTPUTF8"),
+    Kind("an unknown SMTPUTF8 recipient in pieces", "noe\u0308l@example.test", UNKNOWN, options="SMTPUTF8"),
+    Kind("a domain as it is stored, with U-labels", "anna@bücher.test", PASS, options="SMTPUTF8"),
+    Kind("such a domain with A-labels", "bert@xn--bcher-kva.test", PASS),
+    Kind("such a domain in capitals", "CORA@BÜCHER.test", PASS, options="SMTPUTF8"),
+    Kind("an unknown recipient of such a domain", "nobody@xn--bcher-kva.test", UNKNOWN),
+    Kind("a domain as it is stored, with A-labels", "anna@xn--zouo53b.test", PASS),
+    Kind("such a domain with U-labels", "bert@用户.test", PASS, options="SMTPUTF8"),
+    Kind("an unknown recipient of that one", "nobody@用户.test", UNKNOWN, options="SMTPUTF8"),
+    Kind("a foreign domain with A-labels", "alice@xn--fiqs8s.test", FOREIGN),
+    Kind("a recipient routed through this host", "routed%example.test@[127.0.0.1]", PASS),
+    Kind("an unknown one routed through this host", "example.test!lost@mx.test", UNKNOWN),
     Kind("a look-alike of a known SMTPUTF8 recipient", "jurgen@example.test", UNKNOWN),
     Kind("a local part of 1000 bytes", "x" * 1000 + "@example.test", UNKNOWN),
     Kind("a control character", b"ali\x01ce@example.test", MALFORMED),
@@ -74,7 +87,9 @@ class Nodes:
     def __init__(self, world, recipients, domains):
         self.memcached = world.memcached()
         self.mx = world.postfix_not_started(
-            relay_domains="example.test all.test alias.test foreign.test"
+            relay_domains="example.test all.test alias.test foreign.test bücher.test xn--bcher-kva.test"
+            " 用户.test xn--zouo53b.test xn--fiqs8s.test",
+            allow_untrusted_routing="yes",
         )
         self.milters = {}
         directory = self.mx.milter_directory()
