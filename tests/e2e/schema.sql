@@ -1,12 +1,10 @@
 -- What the end-to-end tests put into the tables of db/schema.sql, and tables and routines for the
 -- awkward cases.
-INSERT INTO domains (domain) VALUES ('example.test'), ('all.test'), ('bücher.test'), ('xn--zouo53b.test');
+INSERT INTO domains (domain) VALUES ('example.test'), ('all.test');
 INSERT INTO alias_domains (alias, target) VALUES ('alias.test', 'example.test');
 INSERT INTO recipients (address) VALUES
     ('alice@example.test'), ('bob@example.test'), ('carol@example.test'), ('john doe@example.test'),
-    ('jürgen@example.test'), ('用户@example.test'), ('@all.test'), ('routed@example.test'),
-    ('crème@example.test'), ('élan@example.test'), ('anna@bücher.test'), ('bert@bücher.test'),
-    ('cora@bücher.test'), ('anna@xn--zouo53b.test'), ('bert@xn--zouo53b.test');
+    ('jürgen@example.test'), ('用户@example.test'), ('@all.test');
 INSERT INTO recipients (address, active) VALUES ('retired@example.test', FALSE);
 
 CREATE TABLE role (domain VARCHAR(255) PRIMARY KEY, role VARCHAR(20) NOT NULL);

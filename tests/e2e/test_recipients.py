@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 
+from conftest import example_map, load_directory
 from harness import SmtpClient, World
 
 pytestmark = pytest.mark.sanitizer
@@ -80,6 +81,13 @@ KINDS = [
     Kind("memcached protocol lines", b'"a\r\nflush_all\r\n"@example.test', MALFORMED, raw=True),
 ]
 
+# Beside those of schema.sql; a domain in one form only.
+MORE_DOMAINS = ["bücher.test", "xn--zouo53b.test"]
+MORE_RECIPIENTS = [
+    "crème@example.test", "élan@example.test", "routed@example.test", "anna@bücher.test", "bert@bücher.test",
+    "cora@bücher.test", "anna@xn--zouo53b.test", "bert@xn--zouo53b.test",
+]  # fmt: skip
+
 
 class Nodes:
     """Per role: `first` with a process cache, `second` without; both behind one Postfix."""
@@ -121,9 +129,15 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def nodes(scratch, recipients, domains):
+def nodes(scratch):
     with World(scratch) as world:
-        yield Nodes(world, recipients, domains)
+        database = load_directory(world.mariadb())
+        for domain in MORE_DOMAINS:
+            database.sql("INSERT INTO domains (domain) VALUES (%s)", domain)
+        for address in MORE_RECIPIENTS:
+            database.sql("INSERT INTO recipients (address) VALUES (%s)", address)
+        maps = [example_map(world, database, f"mysql-{name}.cf") for name in ("recipients", "domains")]
+        yield Nodes(world, *maps)
 
 
 def check_tier(kind, role, tier, count):
