@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 
 from conftest import example_map, load_directory
-from harness import SmtpClient, World
+from harness import SmtpClient, World, mysql_table
 
 pytestmark = pytest.mark.sanitizer
 
@@ -171,3 +171,41 @@ def test_each_tier_gives_the_same_right_answer(nodes, role, kind):
 def test_nothing_a_client_sent_was_a_memcached_command(nodes):
     assert nodes.memcached.stat("cmd_flush") == 0
     assert all(key.startswith(("primary:", "fallback:")) for key in nodes.memcached.keys())
+
+
+def test_a_flush_of_either_form_of_a_domain_forgets_both(nodes):
+    milter = nodes.milters["primary-first"]
+
+    def tiers(*addresses):
+        found = []
+        for address in addresses:
+            with milter.counted() as count:
+                milter.ask(address)
+            found.append("directory" if count["mysql_queries"] else "cache")
+        return found
+
+    both = "dora@bücher.test", "dora@xn--bcher-kva.test"
+    for flushed in ["BÜCHER.test", "xn--bcher-kva.test", "DORA@Bücher.test", "dora@XN--Bcher-KVA.test"]:
+        assert milter.ctl("flush", flushed).returncode == 0
+        assert tiers(*both) == ["directory", "cache"], flushed
+        assert tiers(*both) == ["cache", "cache"], flushed
+
+
+@pytest.mark.parametrize("role", ["primary", "fallback"])
+def test_a_table_without_the_letters_of_a_domain_says_so_of_its_a_labels_only(world, own_directory, role):
+    """latin1 and a domain in Chinese: the server refuses to compare them (1267). Mail for such a
+    domain of somebody else's must go on, and our own recipients must be found."""
+    own_directory.sql("INSERT INTO latin1_recipient VALUES ('xn--zouo53b.test'), ('anna@xn--zouo53b.test')")
+
+    def table(name, column="address"):
+        query = f"SELECT {column} FROM latin1_recipient WHERE address = '%s'"
+        return mysql_table(world, own_directory, query, name=name)
+
+    milter = world.milter(role=role, recipient_maps=table("recipients"), domain_maps=table("domains"),
+                          access_maps=table("access", "'DUNNO'"), lookup_deadline="20s", mysql_query_timeout="15s")  # fmt: skip
+    assert milter.ask("anna@xn--zouo53b.test").code == 250
+    assert milter.ask("anna@用户.test").code == 250
+    with milter.counted() as count:
+        assert milter.ask("whoever@xn--fiqs8s.test").code == 250, "a foreign domain"
+        assert milter.ask("nobody@xn--zouo53b.test").codes == ANSWERS[role][UNKNOWN]
+    assert count["verdict_foreign"] == 1 and count["mysql_key_errors"] > 0, count
