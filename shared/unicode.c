@@ -56,3 +56,12 @@ bool unicode_lower(const char *text, char *to, size_t size)
         free(made);
     return fits;
 }
+
+void unicode_lower_key(char *key)
+{
+    char lower[4096]; /* longer keys nobody asks for */
+    text_lower_ascii(key);
+    if (!unicode_is_ascii(key) && unicode_lower(key, lower, sizeof lower) &&
+        strlen(lower) <= strlen(key))
+        strcpy(key, lower);
+}

@@ -20,6 +20,10 @@ bool unicode_same_folded(const char *a, const char *b);
  */
 bool unicode_lower(const char *text, char *to, size_t size);
 
+/* A key of a table in a file, in place: its ASCII letters in lower case, and by unicode_lower the
+ * rest, unless it would become longer. */
+void unicode_lower_key(char *key);
+
 bool unicode_is_ascii(const char *text);
 
 #endif

@@ -561,6 +561,30 @@ static void texthash_reads_what_postmap_reads(void **state)
     check(maps_find, scratch->list, "", "ABSENT");
 }
 
+/* As Postfix with smtputf8_enable folds the keys of a file, and composed as addresses are. */
+static void the_keys_of_a_file_are_folded_beyond_ascii(void **state)
+{
+    struct scratch *scratch = *state;
+    write_table(scratch, "J\303\234RGEN@M\303\234NCHEN.test 1\njose\314\201@x.test 2\n"
+                         "\342\204\252@x.test 3\n");
+    struct maps *maps = open_good(scratch->list);
+    static const char *const rows[][2] = {
+        {"j\303\274rgen@xn--mnchen-3ya.test", "1"},
+        {"jos\303\251@x.test", "2"},
+        {"\342\204\252@x.test", "3"},
+        {"k@x.test", NULL},
+        {"jose@x.test", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct finding finding = {0};
+        maps_find(maps, rows[i][0], deadline_in_ms(1000), NULL, &finding);
+        assert_int_equal(finding.answer, rows[i][1] ? FOUND : ABSENT);
+        assert_string_equal(finding.value, rows[i][1] ? rows[i][1] : "");
+    }
+    maps_close(maps);
+    check(maps_find, "inline:{J\303\234RGEN@x.test=v}", "j\303\274rgen@x.test", "FOUND v");
+}
+
 static void texthash_leaves_out_what_postmap_leaves_out(void **state)
 {
     struct scratch *scratch = *state;
@@ -813,6 +837,7 @@ int main(void)
         cmocka_unit_test(an_inline_map_with_a_mistake_is_refused),
         cmocka_unit_test(fail_answers_every_key_with_its_text),
         with_scratch(texthash_reads_what_postmap_reads),
+        with_scratch(the_keys_of_a_file_are_folded_beyond_ascii),
         with_scratch(texthash_leaves_out_what_postmap_leaves_out),
         with_scratch(a_file_full_of_mistakes_does_not_fill_the_log),
         with_scratch(a_file_that_is_missing_or_no_text_is_a_fault),
