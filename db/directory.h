@@ -28,6 +28,9 @@ struct finding {
     /* UNAVAILABLE because the deadline passed, or for want of a descriptor or memory of ours: not
      * because of trouble with the directory. */
     bool late;
+    /* UNAVAILABLE because of the key itself: the table cannot be compared with such a text, for
+     * want of its letters in the columns' character set, and answers for others. */
+    bool unfit;
     char value[FINDING_VALUE_MAX]; /* FOUND: the first value, cut to fit; else "" */
     struct fault why;              /* UNAVAILABLE, or lagging: the reason */
     bool lagging; /* ABSENT, but the server may be behind its primary: max_replica_lag */

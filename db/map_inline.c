@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "shared/text.h"
+#include "shared/unicode.h"
 
 static const char separators[] = ", \t\r\n";
 
@@ -56,7 +57,7 @@ static bool entry_read(struct inline_map *map, char *text, char *end, struct fau
         fault_set(fault, "\"%s=%s\": neither the key nor the value may be empty", key, value);
         return false;
     }
-    text_lower_ascii(key);
+    unicode_lower_key(key);
     map->entries[map->count++] = (struct inline_entry){key, value};
     return true;
 }

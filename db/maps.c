@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/address.h"
+#include "shared/idn.h"
 #include "shared/text.h"
 
 static const struct map_type *const map_types[] = {
@@ -165,8 +167,8 @@ bool maps_wait(const struct maps *maps)
     return false;
 }
 
-static void map_ask(const struct map *map, const char *key, struct deadline deadline,
-                    struct trace *trace, struct finding *finding)
+static void map_ask_form(const struct map *map, const char *key, struct deadline deadline,
+                         struct trace *trace, struct finding *finding)
 {
     *finding = (struct finding){.answer = UNAVAILABLE};
     map->type->lookup(map->opened, key, deadline, trace, finding);
@@ -184,13 +186,53 @@ static void keep_lag(struct finding *absent, const struct finding *finding)
     absent->why = finding->why;
 }
 
+/* A key, and its other form where its domain has two (idn.h). */
+struct forms {
+    const char *key, *other; /* other: NULL where there is none */
+    char bytes[ADDRESS_KEY_MAX];
+};
+
+static void forms_start(struct forms *forms, const char *key)
+{
+    forms->key = key;
+    forms->other = idn_other_form(key, forms->bytes, sizeof forms->bytes) ? forms->bytes : NULL;
+}
+
+/*
+ * One table holds a domain in one form, and which one we do not know. So it is asked for both
+ * unless it has the first, and says ABSENT only where it said so twice. One exception: a table
+ * that has just answered for the A-labels, and has no letters to compare the U-labels with, has no
+ * such row; and it must not make every domain with A-labels, ours or not, one that cannot be
+ * looked up.
+ */
+static void map_ask(const struct map *map, const struct forms *forms, struct deadline deadline,
+                    struct trace *trace, struct finding *finding)
+{
+    map_ask_form(map, forms->key, deadline, trace, finding);
+    if (!forms->other || finding->answer == FOUND)
+        return;
+    struct finding first = *finding;
+    map_ask_form(map, forms->other, deadline, trace, finding);
+    if (finding->answer == FOUND)
+        return;
+    if (first.answer == UNAVAILABLE || (finding->answer == UNAVAILABLE && finding->unfit)) {
+        first.late |= finding->late;
+        *finding = first;
+    } else if (finding->answer == ABSENT) {
+        keep_lag(&first, finding);
+        *finding = first;
+    }
+}
+
 void maps_find(const struct maps *maps, const char *key, struct deadline deadline,
                struct trace *trace, struct finding *finding)
 {
     struct finding trouble = {.answer = UNAVAILABLE}, absent = {.answer = ABSENT};
     bool failed = false, late = false;
+    struct forms forms;
+    forms_start(&forms, key);
     for (size_t i = 0; i < maps->count; i++) {
-        map_ask(&maps->list[i], key, deadline, trace, finding);
+        map_ask(&maps->list[i], &forms, deadline, trace, finding);
         if (finding->answer == FOUND)
             return;
         if (finding->answer == ABSENT) {
@@ -211,8 +253,10 @@ void maps_value(const struct maps *maps, const char *key, struct deadline deadli
                 struct trace *trace, struct finding *finding)
 {
     struct finding absent = {.answer = ABSENT};
+    struct forms forms;
+    forms_start(&forms, key);
     for (size_t i = 0; i < maps->count; i++) {
-        map_ask(&maps->list[i], key, deadline, trace, finding);
+        map_ask(&maps->list[i], &forms, deadline, trace, finding);
         if (finding->answer != ABSENT)
             return;
         keep_lag(&absent, finding);

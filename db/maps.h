@@ -10,6 +10,10 @@
  *             it could not be asked: it might have said something else. For access_maps and
  *             role_maps.
  *
+ * A key whose domain has A-labels is also asked for with U-labels (idn.h): each map is taken to
+ * hold a domain in one form, either one, and says ABSENT only where it has neither. Keys are those
+ * of struct address, address_probes or idn_to_key.
+ *
  * An ABSENT is lagging if any of the ABSENTs it is made of is.
  *
  * Of an empty list both say ABSENT, although nobody was asked: the caller looks at maps_empty

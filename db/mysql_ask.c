@@ -133,6 +133,7 @@ static bool judge(struct mysql_worker *worker, const struct mysql_job *job,
         return false;
     case MYSQL_ERROR_KEY:
         counter_add(COUNT_mysql_key_errors);
+        worker->finding.unfit = true;
         log_debug("%s", named.text);
         return false;
     case MYSQL_ERROR_SETUP:

@@ -7,6 +7,7 @@
 #include "shared/digest.h"
 #include "shared/log.h"
 #include "shared/text.h"
+#include "shared/unicode.h"
 
 enum {
     WARNINGS_MAX = 10, /* lines in the log for one file; a wrong file has one per line */
@@ -84,7 +85,7 @@ static bool table_grow(struct texthash_table *table)
 static bool table_add(struct reader *reader, char *key, char *value)
 {
     struct texthash_table *table = reader->table;
-    text_lower_ascii(key);
+    unicode_lower_key(key);
     if (!table_grow(table))
         return false;
     uint32_t *slot = find_slot(table, key);

@@ -53,6 +53,51 @@ static const unsigned long unwanted_stages = SMFIP_NOCONNECT | SMFIP_NOHELO | SM
                                              SMFIP_NODATA | SMFIP_NOHDRS | SMFIP_NOEOH |
                                              SMFIP_NOBODY | SMFIP_NOUNKNOWN;
 
+/*
+ * What is remembered from RCPT to RCPT: {rcpt_addr} as it last changed, and the argument it came
+ * with. libmilter keeps a macro until the next packet of macros for its stage, or the next session,
+ * so one that has not changed may be that of the argument before; one that has cannot. Messages do
+ * not matter: a macro outlives them.
+ *
+ * It is the connection's private data. Where there is no memory for it, every macro may be old.
+ */
+struct session {
+    char *argument, *resolved; /* owned; NULL: there was none */
+};
+
+static void session_start(SMFICTX *context)
+{
+    struct session *session = smfi_getpriv(context);
+    if (!session)
+        smfi_setpriv(context, calloc(1, sizeof *session));
+}
+
+static void session_forget(struct session *session)
+{
+    free(session->argument);
+    free(session->resolved);
+    *session = (struct session){NULL, NULL};
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+static bool may_be_old(struct session *session, const char *argument, const char *resolved)
+{
+    if (!resolved)
+        return false;
+    if (!session)
+        return true;
+    if (same_text(session->resolved, resolved))
+        return !same_text(session->argument, argument);
+    session_forget(session);
+    session->argument = strdup(argument);
+    session->resolved = strdup(resolved);
+    return !session->argument || !session->resolved;
+}
+
 static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long stages,
                              unsigned long reserved_2, unsigned long reserved_3,
                              unsigned long *want_actions, unsigned long *want_stages,
@@ -62,7 +107,7 @@ static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned l
     *want_actions = 0;
     *want_stages = unwanted_stages & stages;
     *want_2 = *want_3 = 0;
-    smfi_setpriv(context, the_app); /* a session, and not only a connection: see on_close */
+    session_start(context);
     if (actions & SMFIF_SETSYMLIST) {
         *want_actions = SMFIF_SETSYMLIST;
         if (smfi_setsymlist(context, SMFIM_ENVRCPT, rcpt_macros) != MI_SUCCESS)
@@ -85,6 +130,9 @@ static void gather(SMFICTX *context, char **arguments, struct check_request *req
                                .sender = smfi_getsymval(context, (char *)"{mail_addr}"),
                                .queue_id = smfi_getsymval(context, (char *)"i"),
                                .authenticated = auth_type && *auth_type};
+    session_start(context); /* the second and further ones of a connection come without greeting */
+    request->resolved_may_be_old =
+        may_be_old(smfi_getpriv(context), request->argument, request->resolved);
 }
 
 /* The code decides the action: libmilter drops, without a word, a code that does not match the
@@ -212,8 +260,11 @@ static sfsistat on_recipient(SMFICTX *context, char **arguments)
  */
 static sfsistat on_close(SMFICTX *context)
 {
-    if (!smfi_getpriv(context))
+    struct session *session = smfi_getpriv(context);
+    if (!session)
         return SMFIS_CONTINUE;
+    session_forget(session);
+    free(session);
     smfi_setpriv(context, NULL);
     counter_add(COUNT_sessions);
     if (app_verbosity(the_app) >= 2)

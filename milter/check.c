@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "shared/clock.h"
+#include "shared/idn.h"
 #include "shared/unicode.h"
 
 /* What one check carries through its steps. */
@@ -17,38 +18,61 @@ struct check {
     struct check_result *result;
 };
 
+/* But for what full case folding changes: with U-labels, in which the keys were folded. */
+static bool same_but_for_folding(const struct address *a, const struct address *b)
+{
+    char a_bytes[ADDRESS_KEY_MAX], b_bytes[ADDRESS_KEY_MAX];
+    const char *a_key = idn_other_form(a->key, a_bytes, sizeof a_bytes) ? a_bytes : a->key;
+    const char *b_key = idn_other_form(b->key, b_bytes, sizeof b_bytes) ? b_bytes : b->key;
+    return unicode_same_folded(a_key, b_key);
+}
+
 /*
- * {rcpt_addr} is what Postfix will act on. But macros are sticky: without a macro packet before
- * this RCPT it is still the previous recipient's, so it is held against the argument.
+ * {rcpt_addr} is what Postfix will act on, and it may name another mailbox than the argument, which
+ * can be routed through this host (alice%example.test@mx.test), or be no mailbox at all. But macros
+ * are sticky: without a macro packet before this RCPT it is still the previous recipient's. One
+ * that cannot be that is believed; one that can be, and fits the argument as badly as that, is not:
+ * no pass and no bounce may rest on it.
  *
  * Postfix folds the case of all Unicode in it, fully: it says strasse@ for straße@, and a final
  * sigma becomes another letter. Directories hold names as people write them, so the argument's key
  * is the one to look up, and the folded one after it.
  */
+static void take_resolved(struct check *check, const struct check_request *request,
+                          enum address_result *parsed)
+{
+    struct check_result *result = check->result;
+    struct address resolved;
+    const char *text = request->resolved;
+    enum address_result from_macro = address_parse(text, strlen(text), &resolved);
+    bool both = *parsed == ADDRESS_OK && from_macro == ADDRESS_OK;
+    result->recipient = text;
+    if (both && strcmp(result->address.key, resolved.key) == 0)
+        return;
+    if (both && same_but_for_folding(&result->address, &resolved)) {
+        check->folded = resolved;
+        return;
+    }
+    result->address = from_macro == ADDRESS_MALFORMED ? (struct address){0} : resolved;
+    *parsed = from_macro;
+    if (!request->resolved_may_be_old)
+        return;
+    *parsed = ADDRESS_OK; /* whatever it is */
+    result->outcome.interlock = INTERLOCK_TWO_ADDRESSES;
+    fault_set(&result->outcome.why,
+              "the RCPT argument says %s, {rcpt_addr} says %s, as it did of another argument",
+              request->argument, text);
+}
+
 static void parse_recipient(struct check *check, const struct check_request *request)
 {
     struct check_result *result = check->result;
-    const char *argument = request->argument, *text = request->resolved;
+    const char *argument = request->argument;
     enum address_result parsed = address_parse(argument, strlen(argument), &result->address);
     result->recipient = argument;
     check->circumstances.postmaster = parsed == ADDRESS_POSTMASTER;
-    if (!check->circumstances.postmaster && text) {
-        struct address resolved;
-        enum address_result from_macro = address_parse(text, strlen(text), &resolved);
-        bool both = parsed == ADDRESS_OK && from_macro == ADDRESS_OK;
-        result->recipient = text;
-        parsed = from_macro;
-        if (!both || strcmp(result->address.key, resolved.key) == 0) {
-            result->address = resolved;
-        } else if (unicode_same_folded(result->address.key, resolved.key)) {
-            check->folded = resolved;
-        } else {
-            result->address = resolved;
-            result->outcome.interlock = INTERLOCK_TWO_ADDRESSES;
-            fault_set(&result->outcome.why, "the RCPT argument says %s, {rcpt_addr} says %s",
-                      argument, text);
-        }
-    }
+    if (!check->circumstances.postmaster && request->resolved)
+        take_resolved(check, request, &parsed);
     check->circumstances.malformed = parsed != ADDRESS_OK;
 }
 

@@ -16,8 +16,10 @@
 
 /* What the MTA said. Every pointer is borrowed; those that may be NULL say so. */
 struct check_request {
-    const char *argument;       /* of RCPT TO, the client's raw text */
-    const char *resolved;       /* macro {rcpt_addr}: what Postfix will act on; NULL: not sent */
+    const char *argument; /* of RCPT TO, the client's raw text */
+    const char *resolved; /* macro {rcpt_addr}: what Postfix will act on; NULL: not sent */
+    /* The same {rcpt_addr} came with another argument before: it may be that recipient's. */
+    bool resolved_may_be_old;
     const char *client_address; /* {client_addr}; NULL */
     const char *client_name;    /* {client_name}; NULL */
     const char *sender;         /* {mail_addr}; NULL */

@@ -13,6 +13,7 @@
 #include "milter/learn.h"
 #include "milter/version.h"
 #include "shared/counters.h"
+#include "shared/idn.h"
 #include "shared/text.h"
 
 enum { HOLD_DEFAULT_MS = 3600 * 1000 };
@@ -189,6 +190,7 @@ static int run_flush(struct command_context *context, int argc, char **argv)
             return usage(context, argv[0]);
         memcpy(domain, argv[1], strlen(argv[1]) + 1);
         text_lower_ascii(domain);
+        idn_to_key(domain);
         done = resolver_flush_domain(resolver, domain, &fault);
     }
     if (done)

@@ -1,9 +1,12 @@
 #include "shared/address.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <string.h>
 
+#include "shared/idn.h"
 #include "shared/text.h"
+#include "shared/unicode.h"
 
 /* clang-format off */
 /*
@@ -48,6 +51,8 @@
  * unquoted, so that the key is spelled as Postfix spells it.
  */
 /* clang-format on */
+
+static_assert((int)ADDRESS_DOMAIN_MAX == (int)IDN_DOMAIN_MAX, "one of them is handed to the other");
 
 enum {
     LABEL_MAX = 63,  /* RFC 1035 2.3.4, octets */
@@ -185,7 +190,11 @@ static bool take_host_name(struct cursor *cursor, struct text *domain)
             return false;
     } while (take(cursor, '.'));
     text_add_bytes(domain, start, (size_t)(cursor->at - start));
+    if (domain->overflow)
+        return false;
     text_lower_ascii(domain->bytes);
+    idn_to_key(domain->bytes);
+    domain->length = strlen(domain->bytes);
     return domain->bytes[strspn(domain->bytes, "0123456789.")] != '\0';
 }
 
@@ -280,6 +289,19 @@ static void print_key(char key[ADDRESS_KEY_MAX], const char *local, const char *
     text_add(&text, domain);
 }
 
+/* `sent` is `local` as it came, and empty where it is that. */
+static void fold_local(char local[ADDRESS_LOCAL_MAX + 1], char sent[ADDRESS_LOCAL_MAX + 1])
+{
+    char folded[ADDRESS_LOCAL_MAX + 1];
+    sent[0] = '\0';
+    text_lower_ascii(local);
+    if (unicode_is_ascii(local) || !unicode_lower(local, folded, sizeof folded) ||
+        strcmp(folded, local) == 0)
+        return;
+    strcpy(sent, local);
+    strcpy(local, folded);
+}
+
 enum address_result address_parse(const char *text, size_t length, struct address *address)
 {
     char local_bytes[ADDRESS_LOCAL_MAX + 1], domain_bytes[ADDRESS_DOMAIN_MAX + 1];
@@ -297,8 +319,8 @@ enum address_result address_parse(const char *text, size_t length, struct addres
     if (cursor.at != cursor.end)
         return ADDRESS_MALFORMED;
 
-    text_lower_ascii(local_bytes);
-    memcpy(address->local, local_bytes, local.length + 1);
+    fold_local(local_bytes, address->sent);
+    memcpy(address->local, local_bytes, strlen(local_bytes) + 1);
     memcpy(address->domain, domain_bytes, domain.length + 1);
     address->quoted = needs_quotes(local_bytes);
     address->key[0] = '\0';
@@ -350,20 +372,30 @@ static void add_local_probes(struct address_probes *probes, const char *local, c
     add_probe(probes, local, domain, false);
 }
 
+static void add_stripped_probes(struct address_probes *probes, const char *local,
+                                const char *delimiters, const char *domain)
+{
+    char stripped[ADDRESS_LOCAL_MAX + 1];
+    size_t length = length_without_extension(local, delimiters);
+    if (length == 0)
+        return;
+    memcpy(stripped, local, length);
+    stripped[length] = '\0';
+    add_local_probes(probes, stripped, domain);
+}
+
 void address_probes(const struct address *address, const char *delimiters,
                     struct address_probes *probes)
 {
     probes->count = 0;
     if (address->domain[0] == '\0')
         return;
+    bool was_changed = address->sent[0] != '\0';
     add_local_probes(probes, address->local, address->domain);
-
-    size_t length = length_without_extension(address->local, delimiters);
-    if (length > 0) {
-        char stripped[ADDRESS_LOCAL_MAX + 1];
-        memcpy(stripped, address->local, length);
-        stripped[length] = '\0';
-        add_local_probes(probes, stripped, address->domain);
-    }
+    if (was_changed)
+        add_local_probes(probes, address->sent, address->domain);
+    add_stripped_probes(probes, address->local, delimiters, address->domain);
+    if (was_changed)
+        add_stripped_probes(probes, address->sent, delimiters, address->domain);
     add_probe(probes, "", address->domain, false);
 }

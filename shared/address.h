@@ -1,7 +1,7 @@
 /*
  * address - the recipient as the directory knows it: an RFC 5321 mailbox in one canonical form.
  *
- * Pure functions on the caller's memory; any thread. Nothing here allocates.
+ * Pure functions on the caller's memory; any thread. Of an address in ASCII nothing is allocated.
  */
 #ifndef SHARED_ADDRESS_H
 #define SHARED_ADDRESS_H
@@ -17,10 +17,17 @@ enum {
     ADDRESS_KEY_MAX = 2 * ADDRESS_LOCAL_MAX + ADDRESS_DOMAIN_MAX + 4 /* all quoted, '@', the NUL */
 };
 
-/* The parts are folded: ASCII letters in lower case, in the domain and in the local part (Postfix
- * folds its lookup keys too). Bytes of UTF-8 stay as they are. */
+/*
+ * One mailbox has one key, however it was written.
+ *
+ * local part   lower case and composed (NFC), by unicode_lower in shared/unicode.h: no letter is
+ *              taken for another one. Postfix folds the keys of its lookups too, and further.
+ * domain       ASCII letters in lower case, labels beyond ASCII as A-labels: shared/idn.h
+ */
 struct address {
-    char local[ADDRESS_LOCAL_MAX + 1];   /* unquoted: what "a b"@x means is `a b` */
+    char local[ADDRESS_LOCAL_MAX + 1]; /* unquoted: what "a b"@x means is `a b` */
+    char sent[ADDRESS_LOCAL_MAX + 1];  /* the same with only its ASCII letters in lower case; "" if
+                                        * that is the same */
     char domain[ADDRESS_DOMAIN_MAX + 1]; /* name or [literal]; "" unless ADDRESS_OK */
     char key[ADDRESS_KEY_MAX];           /* canonical: local part quoted only where it must be,
                                           * as Postfix spells it; "" unless ADDRESS_OK */
@@ -42,7 +49,10 @@ enum address_result address_parse(const char *text, size_t length, struct addres
 /*
  * The keys under which a lookup table may hold the address, in Postfix's order: the whole address,
  * the address without its extension, the catch-all @domain. Where the local part needs quotes, the
- * quoted form comes first and the unquoted one second, as Postfix does.
+ * quoted form comes first and the unquoted one second, as Postfix does. Where letters
+ * beyond ASCII were folded or composed, it comes as it was sent after that: for a directory with
+ * rows in capitals or in NFD.
+ * The domain is the key's: that a table may have its other form is for db/maps.c.
  *
  * `delimiters` is recipient_delimiter: a set of characters, "" for none. The local part is split
  * at the first of them; where that is its first byte it is not split at all. `postmaster`,
@@ -50,7 +60,7 @@ enum address_result address_parse(const char *text, size_t length, struct addres
  * `*-request`, are never split (Postfix split_addr.c). No key comes twice. An address without a
  * domain has no probes.
  */
-enum { ADDRESS_PROBES_MAX = 5 };
+enum { ADDRESS_PROBES_MAX = 9 };
 
 struct address_probes {
     size_t count;

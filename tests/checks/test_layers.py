@@ -13,6 +13,7 @@ HOMES = {
     r"lmdb\.h": {"db/lmdb_inside.h"},
     r"sodium.*": {"shared/digest.c"},
     r"uni(case|norm|str)\.h": {"shared/unicode.c"},
+    r"idn2\.h": {"shared/idn.c"},
     r"systemd/.*": {"milter/notify.c"},
     r"syslog\.h": {"shared/log.c", "config/values.c"},
 }

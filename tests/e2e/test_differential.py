@@ -47,6 +47,8 @@ class Case:
     argument: str | None = None  # as the milter was given them; None where Postfix had refused
     resolved: str | None = None  # {rcpt_addr}
     key: str | None = None  # what the milter looked up
+    # The same {rcpt_addr} came with another argument before: it looks as if it were left over.
+    may_be_old: bool = False
 
     @property
     def classes(self):
@@ -110,6 +112,16 @@ def keys_looked_up(log, since):
     return found
 
 
+def mark_old_macros(cases):
+    """In the order of the milter's. Where a session ends between two of them, none is old."""
+    last = (None, None)
+    for case in cases:
+        if case.resolved == last[1]:
+            case.may_be_old = case.argument != last[0]
+        else:
+            last = (case.argument, case.resolved)
+
+
 class Pair:
     """Two listeners of one Postfix over the same table, and the milter of the first."""
 
@@ -143,6 +155,7 @@ class Pair:
         reached = [case for case in cases if case.reached_us]
         for case, values in zip(reached, seen, strict=True):
             case.argument, case.resolved, case.key = values
+        mark_old_macros(reached)
         return cases
 
 
@@ -248,6 +261,19 @@ def stem(case):
     return re.split("[+-]", local)[0] + "@" + domain
 
 
+def lowered(address):
+    return unicodedata.normalize("NFC", address.lower())
+
+
+OTHER_FORMS = {"bücher.test": "xn--bcher-kva.test", "用户.test": "xn--zouo53b.test"}
+OTHER_FORMS.update({a_label: u_label for u_label, a_label in OTHER_FORMS.items()})
+
+
+def in_other_form(address):
+    local, _, domain = lowered(address).rpartition("@")
+    return f"{local}@{OTHER_FORMS.get(domain)}"
+
+
 RULES = [
     Rule(
         "a control character",
@@ -271,17 +297,23 @@ RULES = [
         and is_under((c.resolved or "").rpartition("@")[2], corpus.DOMAINS),
     ),
     Rule(
-        "routed through this host with % or !",
-        "Ours: the argument names a mailbox of this host, {rcpt_addr} another one elsewhere, and a macro of"
-        " the recipient before would look just like that. Held, which is no bounce.",
-        lambda c: c.classes in ((2, 4), (5, 4)) and c.verdict == "held"
-        and re.search("[%!]", local_part(c.argument)),
+        "another argument with the {rcpt_addr} of the one before",
+        "Ours: it is no mailbox or names another one, and the macro may be left over from the recipient"
+        " before. Held, which is no bounce; whoever comes again without that recipient passes.",
+        lambda c: c.classes in ((2, 4), (5, 4)) and c.verdict == "held" and c.may_be_old,
     ),
     Rule(
-        "a quoted local part that reads like a source route",
-        "Ours: Postfix drops the `@domain:` inside the quotes and delivers to another mailbox than the one"
-        " that was named. Held, as above.",
-        lambda c: c.classes in ((2, 4), (5, 4)) and c.verdict == "held" and '"@' in c.argument,
+        "letters beyond ASCII in capitals or in pieces",
+        "Ours: Jürgen is jürgen, composed or not. Postfix never composes, from SQL it asks for what a"
+        " binary collation does not have, and without SMTPUTF8 it does not fold either.",
+        lambda c: c.classes == (5, 2) and c.resolved and not c.resolved.isascii()
+        and stem(c) not in corpus.RECIPIENTS and lowered(stem(c)) in corpus.RECIPIENTS,
+    ),
+    Rule(
+        "a domain in the form that the table does not have",
+        "Ours: U-labels and A-labels are one domain. For Postfix they are two.",
+        lambda c: c.classes == (5, 2) and stem(c) not in corpus.RECIPIENTS
+        and in_other_form(stem(c)) in corpus.RECIPIENTS,
     ),
     Rule(
         "a look-alike of a recipient whose letters case folding would change",
@@ -399,21 +431,32 @@ def alone(answers, pairs):
     return {argument: key for argument, _, key in seen}
 
 
-def test_the_argument_and_rcpt_addr_name_the_same_mailbox_or_the_recipient_is_held(answers, alone):
-    compared = 0
+def is_routed(argument):
+    """Through this host, with `%` or `!`, or by a route in quotes, which Postfix drops."""
+    return re.search('[%!]|"@', local_part(argument))
+
+
+def test_the_argument_and_rcpt_addr_name_the_same_mailbox_unless_it_is_routed(answers, alone):
+    compared = routed = 0
     for case in answers["texthash"]:
         key = alone.get(case.argument)
         if key is None or case.key is None:
             continue
         compared += 1
-        assert same_mailbox(key, case.key) == (case.verdict != "held"), (key, str(case))
-    assert compared >= 1500
+        if not same_mailbox(key, case.key):
+            routed += 1
+            assert is_routed(case.argument), (key, str(case))
+            assert (case.verdict == "held") == case.may_be_old, (key, str(case))
+        else:
+            assert case.verdict != "held", (key, str(case))
+    assert compared >= 1500 and routed >= 10, (compared, routed)
 
 
-def test_only_routing_makes_two_mailboxes_of_one_recipient(answers):
-    held = [case for cases in answers.values() for case in cases if case.verdict == "held"]
-    routing = [rule for rule in RULES if "routed" in rule.name or "route" in rule.name]
-    assert held and all(any(rule.applies(case) for rule in routing) for case in held)
+def test_only_a_macro_that_may_be_left_over_holds_a_recipient(answers):
+    for cases in answers.values():
+        held = [case for case in cases if case.verdict == "held"]
+        assert held and all(case.may_be_old for case in held), shortened(held)
+        assert len(held) < len(cases) / 100, len(held)
 
 
 def test_what_our_parser_takes_rcpt_addr_is_taken_for_too(answers, alone):

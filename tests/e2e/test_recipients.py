@@ -7,7 +7,8 @@ import dataclasses
 
 import pytest
 
-from harness import SmtpClient, World
+from conftest import example_map, load_directory
+from harness import SmtpClient, World, mysql_table
 
 pytestmark = pytest.mark.sanitizer
 
@@ -54,6 +55,19 @@ KINDS = [
     Kind("a known SMTPUTF8 recipient", "jürgen@example.test", PASS, options="SMTPUTF8"),
     Kind("another known SMTPUTF8 recipient", "用户@example.test", PASS, options="SMTPUTF8"),
     Kind("an unknown SMTPUTF8 recipient", "zoë@example.test", UNKNOWN, options="SMTPUTF8"),
+    Kind("a known SMTPUTF8 recipient in capitals", "CRÈME@example.test", PASS, options="SMTPUTF8"),
+    Kind("a known SMTPUTF8 recipient in pieces", "e\u0301lan@example.test", PASS, options="SMTPUTF8"),
+    Kind("an unknown SMTPUTF8 recipient in pieces", "noe\u0308l@example.test", UNKNOWN, options="SMTPUTF8"),
+    Kind("a domain as it is stored, with U-labels", "anna@bücher.test", PASS, options="SMTPUTF8"),
+    Kind("such a domain with A-labels", "bert@xn--bcher-kva.test", PASS),
+    Kind("such a domain in capitals", "CORA@BÜCHER.test", PASS, options="SMTPUTF8"),
+    Kind("an unknown recipient of such a domain", "nobody@xn--bcher-kva.test", UNKNOWN),
+    Kind("a domain as it is stored, with A-labels", "anna@xn--zouo53b.test", PASS),
+    Kind("such a domain with U-labels", "bert@用户.test", PASS, options="SMTPUTF8"),
+    Kind("an unknown recipient of that one", "nobody@用户.test", UNKNOWN, options="SMTPUTF8"),
+    Kind("a foreign domain with A-labels", "alice@xn--fiqs8s.test", FOREIGN),
+    Kind("a recipient routed through this host", "routed%example.test@[127.0.0.1]", PASS),
+    Kind("an unknown one routed through this host", "example.test!lost@mx.test", UNKNOWN),
     Kind("a look-alike of a known SMTPUTF8 recipient", "jurgen@example.test", UNKNOWN),
     Kind("a local part of 1000 bytes", "x" * 1000 + "@example.test", UNKNOWN),
     Kind("a control character", b"ali\x01ce@example.test", MALFORMED),
@@ -67,6 +81,13 @@ KINDS = [
     Kind("memcached protocol lines", b'"a\r\nflush_all\r\n"@example.test', MALFORMED, raw=True),
 ]
 
+# Beside those of schema.sql; a domain in one form only.
+MORE_DOMAINS = ["bücher.test", "xn--zouo53b.test"]
+MORE_RECIPIENTS = [
+    "crème@example.test", "élan@example.test", "routed@example.test", "anna@bücher.test", "bert@bücher.test",
+    "cora@bücher.test", "anna@xn--zouo53b.test", "bert@xn--zouo53b.test",
+]  # fmt: skip
+
 
 class Nodes:
     """Per role: `first` with a process cache, `second` without; both behind one Postfix."""
@@ -74,7 +95,9 @@ class Nodes:
     def __init__(self, world, recipients, domains):
         self.memcached = world.memcached()
         self.mx = world.postfix_not_started(
-            relay_domains="example.test all.test alias.test foreign.test"
+            relay_domains="example.test all.test alias.test foreign.test bücher.test xn--bcher-kva.test"
+            " 用户.test xn--zouo53b.test xn--fiqs8s.test",
+            allow_untrusted_routing="yes",
         )
         self.milters = {}
         directory = self.mx.milter_directory()
@@ -106,9 +129,15 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def nodes(scratch, recipients, domains):
+def nodes(scratch):
     with World(scratch) as world:
-        yield Nodes(world, recipients, domains)
+        database = load_directory(world.mariadb())
+        for domain in MORE_DOMAINS:
+            database.sql("INSERT INTO domains (domain) VALUES (%s)", domain)
+        for address in MORE_RECIPIENTS:
+            database.sql("INSERT INTO recipients (address) VALUES (%s)", address)
+        maps = [example_map(world, database, f"mysql-{name}.cf") for name in ("recipients", "domains")]
+        yield Nodes(world, *maps)
 
 
 def check_tier(kind, role, tier, count):
@@ -142,3 +171,41 @@ def test_each_tier_gives_the_same_right_answer(nodes, role, kind):
 def test_nothing_a_client_sent_was_a_memcached_command(nodes):
     assert nodes.memcached.stat("cmd_flush") == 0
     assert all(key.startswith(("primary:", "fallback:")) for key in nodes.memcached.keys())
+
+
+def test_a_flush_of_either_form_of_a_domain_forgets_both(nodes):
+    milter = nodes.milters["primary-first"]
+
+    def tiers(*addresses):
+        found = []
+        for address in addresses:
+            with milter.counted() as count:
+                milter.ask(address)
+            found.append("directory" if count["mysql_queries"] else "cache")
+        return found
+
+    both = "dora@bücher.test", "dora@xn--bcher-kva.test"
+    for flushed in ["BÜCHER.test", "xn--bcher-kva.test", "DORA@Bücher.test", "dora@XN--Bcher-KVA.test"]:
+        assert milter.ctl("flush", flushed).returncode == 0
+        assert tiers(*both) == ["directory", "cache"], flushed
+        assert tiers(*both) == ["cache", "cache"], flushed
+
+
+@pytest.mark.parametrize("role", ["primary", "fallback"])
+def test_a_table_without_the_letters_of_a_domain_says_so_of_its_a_labels_only(world, own_directory, role):
+    """latin1 and a domain in Chinese: the server refuses to compare them (1267). Mail for such a
+    domain of somebody else's must go on, and our own recipients must be found."""
+    own_directory.sql("INSERT INTO latin1_recipient VALUES ('xn--zouo53b.test'), ('anna@xn--zouo53b.test')")
+
+    def table(name, column="address"):
+        query = f"SELECT {column} FROM latin1_recipient WHERE address = '%s'"
+        return mysql_table(world, own_directory, query, name=name)
+
+    milter = world.milter(role=role, recipient_maps=table("recipients"), domain_maps=table("domains"),
+                          access_maps=table("access", "'DUNNO'"), lookup_deadline="20s", mysql_query_timeout="15s")  # fmt: skip
+    assert milter.ask("anna@xn--zouo53b.test").code == 250
+    assert milter.ask("anna@用户.test").code == 250
+    with milter.counted() as count:
+        assert milter.ask("whoever@xn--fiqs8s.test").code == 250, "a foreign domain"
+        assert milter.ask("nobody@xn--zouo53b.test").codes == ANSWERS[role][UNKNOWN]
+    assert count["verdict_foreign"] == 1 and count["mysql_key_errors"] > 0, count

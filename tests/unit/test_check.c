@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "shared/digest.h"
 
 static struct snapshot node;
+static bool may_be_old; /* {rcpt_addr} */
 
 static void node_is(const char *const *overrides)
 {
@@ -36,13 +38,16 @@ static int tear_down(void **state)
     settings_free(node.settings);
     guard_close(node.guard);
     node = (struct snapshot){0};
+    may_be_old = false;
     return 0;
 }
 
 static struct check_result check(const char *argument, const char *resolved)
 {
-    struct check_request request = {
-        .argument = argument, .resolved = resolved, .client_address = "192.0.2.1"};
+    struct check_request request = {.argument = argument,
+                                    .resolved = resolved,
+                                    .resolved_may_be_old = may_be_old,
+                                    .client_address = "192.0.2.1"};
     struct check_result result;
     check_recipient(&node, &request, NULL, NULL, &result);
     return result;
@@ -97,15 +102,55 @@ static void what_postfix_resolved_counts_where_the_argument_is_no_mailbox(void *
 static void a_macro_left_over_from_another_recipient_never_passes_and_never_bounces(void **state)
 {
     (void)state;
+    static const char *const arguments[] = {
+        "<bob@example.com>",
+        "<alice%example.com@mx.test>",
+        "\"Bob\" <bob@example.com>",
+        "<bob>",
+        "<\xe5\x88\xab\xe4\xba\xba@catch.example>",
+    };
+    static const char *const old[] = {"alice@example.com", "ghost@example.com", "alice", "a@@b",
+                                      "\xe7\x94\xa8\xe6\x88\xb7@catch.example"};
+    for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++)
+        for (size_t j = 0; j < sizeof old / sizeof *old; j++) {
+            NODE("role=fallback");
+            may_be_old = true;
+            expect(arguments[i], old[j], "451", "held");
+            assert_int_equal(check(arguments[i], old[j]).verdict.interlock,
+                             INTERLOCK_TWO_ADDRESSES);
+            tear_down(NULL);
+            NODE("role=primary");
+            may_be_old = true;
+            expect(arguments[i], old[j], "451", "unavailable on a primary");
+            tear_down(NULL);
+        }
+}
+
+static void a_macro_that_may_be_old_and_fits_the_argument_counts(void **state)
+{
+    (void)state;
     NODE("role=fallback");
-    expect("<bob@example.com>", "alice@example.com", "451", "held");
-    expect("<\xe5\x88\xab\xe4\xba\xba@catch.example>", "\xe7\x94\xa8\xe6\x88\xb7@catch.example",
-           "451", "held");
-    assert_int_equal(check("<bob@example.com>", "alice@example.com").verdict.interlock,
-                     INTERLOCK_TWO_ADDRESSES);
-    tear_down(NULL);
-    NODE("role=primary");
-    expect("<bob@example.com>", "alice@example.com", "451", "unavailable on a primary");
+    may_be_old = true;
+    expect("<Alice@example.com>", "alice@example.com", "pass", "known");
+    expect("<BOB@example.com>", "bob@example.com", "550", "unknown on the fallback");
+    expect("<postmaster>", "bob@example.com", "pass", "postmaster");
+}
+
+static void a_macro_that_cannot_be_old_is_the_recipient(void **state)
+{
+    (void)state;
+    static const char *const routed[][2] = {
+        {"<alice%example.com@mx.test>", "<bob%example.com@mx.test>"},
+        {"<example.com!alice@mx.test>", "<example.com!bob@mx.test>"},
+        {"<alice%example.com@[127.0.0.1]>", "<bob%example.com@[127.0.0.1]>"},
+        {"<\"@a.test:alice\"@example.com>", "<\"@a.test:bob\"@example.com>"},
+    };
+    NODE("role=fallback");
+    for (size_t i = 0; i < sizeof routed / sizeof *routed; i++) {
+        expect(routed[i][0], "alice@example.com", "pass", "known");
+        expect(routed[i][1], "bob@example.com", "550", "unknown on the fallback");
+    }
+    assert_string_equal(check(routed[0][0], "alice@example.com").address.key, "alice@example.com");
 }
 
 static void spellings_of_one_mailbox_are_not_two_addresses(void **state)
@@ -152,6 +197,67 @@ static void a_domain_may_be_ours_under_the_folded_key_only(void **state)
     expect("<a@M\xc3\x9cLLER.example>", "a@m\xc3\xbcller.example", "pass", "known");
     expect("<b@M\xc3\x9cLLER.example>", "b@m\xc3\xbcller.example", "550",
            "unknown on the fallback");
+}
+
+/* However it is written, and whichever form the directory holds: one mailbox, one key. */
+static void a_domain_may_be_written_in_either_form_and_stored_in_either(void **state)
+{
+    (void)state;
+#define MUENCHEN "m\xc3\xbcnchen.example"
+#define XN_MUENCHEN "xn--mnchen-3ya.example"
+    static const char *const stored[] = {MUENCHEN, XN_MUENCHEN};
+    static const char *const sent[] = {MUENCHEN, XN_MUENCHEN, "M\xc3\x9cNCHEN.Example",
+                                       "mu\xcc\x88nchen.example", "XN--Mnchen-3YA.example"};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < sizeof sent / sizeof *sent; j++) {
+            char recipients[128], domains[128], access[128], roles[128], text[128];
+            snprintf(recipients, sizeof recipients, "recipient_maps=inline:{alice@%s=1}",
+                     stored[i]);
+            snprintf(domains, sizeof domains, "domain_maps=inline:{%s=1}", stored[i]);
+            snprintf(access, sizeof access, "access_maps=inline:{shut@%s=REJECT}", stored[i]);
+            snprintf(roles, sizeof roles, "role_maps=inline:{%s=fallback}", stored[i]);
+            NODE("role=primary", recipients, domains, access, roles);
+            snprintf(text, sizeof text, "<alice@%s>", sent[j]);
+            expect(text, NULL, "pass", "known");
+            assert_string_equal(check(text, NULL).address.key, "alice@" XN_MUENCHEN);
+            snprintf(text, sizeof text, "<bob@%s>", sent[j]);
+            expect(text, NULL, "550", "unknown on the fallback");
+            snprintf(text, sizeof text, "<shut@%s>", sent[j]);
+            expect(text, NULL, "554", "override");
+            tear_down(NULL);
+        }
+}
+
+/* Postfix's {rcpt_addr} has the domain's case folded fully, too: strasse for straße. */
+static void a_domain_that_folding_changes_is_looked_up_as_it_is_written(void **state)
+{
+    (void)state;
+#define STRASSE_DOMAIN                                                                             \
+    "stra\xc3\x9f"                                                                                 \
+    "e.example"
+    NODE("role=fallback", "recipient_maps=inline:{a@" STRASSE_DOMAIN "=1, b@strasse.example=1}");
+    may_be_old = true;
+    expect("<a@" STRASSE_DOMAIN ">", "a@strasse.example", "pass", "known");
+    expect("<a@xn--strae-oqa.example>", "a@xn--strae-oqa.example", "pass", "known");
+    expect("<b@" STRASSE_DOMAIN ">", "b@strasse.example", "pass", "known");
+    expect("<a@strasse.example>", "a@strasse.example", "550", "unknown on the fallback");
+}
+
+static void a_local_part_is_compared_composed_and_in_lower_case(void **state)
+{
+    (void)state;
+    NODE("role=fallback", "recipient_maps=inline:{jos\xc3\xa9@example.com=1, k@example.com=1, "
+                          "alice@example.com=1, ma\xcc\x83o@example.com=1}");
+    expect("<jose\xcc\x81@example.com>", "jose\xcc\x81@example.com", "pass", "known");
+    expect("<JOSE\xcc\x81@example.com>", NULL, "pass", "known");
+    expect("<JOS\xc3\x89@example.com>", NULL, "pass", "known");
+    expect("<ma\xcc\x83o@example.com>", NULL, "pass", "known"); /* a row that is not NFC */
+    expect("<jose@example.com>", NULL, "550", "unknown on the fallback");
+    expect("<\xe2\x84\xaa@example.com>", NULL, "550", "unknown on the fallback");
+    expect("<\xef\xbd\x81lice@example.com>", NULL, "550", "unknown on the fallback");
+    expect("<al\xc4\xb1"
+           "ce@example.com>",
+           NULL, "550", "unknown on the fallback");
 }
 
 static void bare_postmaster_always_passes(void **state)
@@ -263,7 +369,12 @@ int main(void)
         CLAIM(without_a_macro_the_argument_counts),
         CLAIM(what_postfix_resolved_counts_where_the_argument_is_no_mailbox),
         CLAIM(a_macro_left_over_from_another_recipient_never_passes_and_never_bounces),
+        CLAIM(a_macro_that_may_be_old_and_fits_the_argument_counts),
+        CLAIM(a_macro_that_cannot_be_old_is_the_recipient),
         CLAIM(spellings_of_one_mailbox_are_not_two_addresses),
+        CLAIM(a_domain_may_be_written_in_either_form_and_stored_in_either),
+        CLAIM(a_domain_that_folding_changes_is_looked_up_as_it_is_written),
+        CLAIM(a_local_part_is_compared_composed_and_in_lower_case),
         CLAIM(bare_postmaster_always_passes),
         CLAIM(a_recipient_that_folding_changes_is_looked_up_as_it_is_written),
         CLAIM(under_two_keys_trouble_with_either_is_no_absence),

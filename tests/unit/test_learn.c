@@ -79,8 +79,12 @@ static void a_line_is_a_recipient_or_nothing_or_bad(void **state)
 static void what_is_learned_is_what_is_looked_up(void **state)
 {
     (void)state;
-    static const char *const spellings[] = {"Alice@Example.COM", "\"A b\"@example.com",
-                                            "\xc3\xbc@example.com", "\"x\"@[IPv6:2001:DB8::1]"};
+    static const char *const spellings[] = {"Alice@Example.COM",
+                                            "\"A b\"@example.com",
+                                            "\xc3\xbc@example.com",
+                                            "\"x\"@[IPv6:2001:DB8::1]",
+                                            "JU\xcc\x88RGEN@M\xc3\x9cNCHEN.example",
+                                            "a@XN--Mnchen-3ya.example"};
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
         struct address address;
         struct address_probes probes;

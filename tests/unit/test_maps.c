@@ -35,14 +35,24 @@ static void *mysql_open(const char *table, const struct map_context *context, st
 static void mysql_lookup(void *map, const char *key, struct deadline deadline, struct trace *trace,
                          struct finding *finding)
 {
-    (void)key, (void)deadline, (void)trace;
+    (void)deadline, (void)trace;
+    bool u_labels = strchr(key, '\303') != NULL;
     atomic_fetch_add(&mysql_asked, 1);
-    if (strcmp(map, "/late.cf") == 0) {
+    if (strncmp(map, "/u-", 3) == 0 && !u_labels) {
+        finding_set_absent(finding);
+    } else if (strncmp(map, "/a-", 3) == 0 && u_labels) {
+        finding_set_absent(finding);
+    } else if (strcmp(map, "/u-unfit.cf") == 0 || strcmp(map, "/unfit.cf") == 0) {
+        finding->unfit = true;
+        fault_set(&finding->why, "illegal mix of collations");
+    } else if (strstr(map, "-broken.cf")) {
+        fault_set(&finding->why, "%s is gone", (const char *)map);
+    } else if (strstr(map, "late.cf")) {
         finding->late = true;
         fault_set(&finding->why, "no time left");
     } else if (strcmp(map, "/absent.cf") == 0) {
         finding_set_absent(finding);
-    } else if (strstr(map, "/lagging")) {
+    } else if (strstr(map, "lagging")) {
         finding_set_absent(finding);
         finding->lagging = true;
         fault_set(&finding->why, "%s is behind", (const char *)map);
@@ -197,6 +207,70 @@ static void a_map_that_failed_might_have_said_another_value(void **state)
     check(maps_value, "fail:broken inline:{k=2}", "k", "UNAVAILABLE broken");
     check(maps_value, "inline:{k=1} fail:broken", "k", "FOUND 1");
     check(maps_value, "mysql:/late.cf inline:{k=2}", "k", "UNAVAILABLE no time left late");
+}
+
+/* xn--9ca and é. */
+#define A_FORM "x@xn--9ca.test"
+#define U_FORM "x@\xc3\xa9.test"
+
+static void a_domain_with_a_labels_is_found_under_either_form(void **state)
+{
+    (void)state;
+    static asker *const askers[] = {maps_find, maps_value};
+    for (size_t i = 0; i < 2; i++) {
+        check(askers[i], "inline:{" A_FORM "=v}", A_FORM, "FOUND v");
+        check(askers[i], "inline:{" U_FORM "=v}", A_FORM, "FOUND v");
+        check(askers[i], "inline:{xn--9ca.test=v}", "xn--9ca.test", "FOUND v");
+        check(askers[i], "inline:{\xc3\xa9.test=v}", "xn--9ca.test", "FOUND v");
+        check(askers[i], "inline:{@\xc3\xa9.test=v}", "@xn--9ca.test", "FOUND v");
+        check(askers[i], "inline:{" U_FORM "=v}", "y@xn--9ca.test", "ABSENT");
+        check(askers[i], "inline:{" U_FORM "=1}, inline:{" A_FORM "=2}", A_FORM, "FOUND 1");
+        check(askers[i], "inline:{x=1}, inline:{" U_FORM "=2}", A_FORM, "FOUND 2");
+    }
+}
+
+static void absent_needs_the_word_of_a_map_for_both_forms(void **state)
+{
+    (void)state;
+    static asker *const askers[] = {maps_find, maps_value};
+    for (size_t i = 0; i < 2; i++) {
+        check(askers[i], "mysql:/absent.cf", A_FORM, "ABSENT");
+        check(askers[i], "mysql:/u-broken.cf", A_FORM, "UNAVAILABLE /u-broken.cf is gone");
+        check(askers[i], "mysql:/a-broken.cf", A_FORM, "UNAVAILABLE /a-broken.cf is gone");
+        check(askers[i], "mysql:/u-late.cf", A_FORM, "UNAVAILABLE no time left late");
+        check(askers[i], "mysql:/u-lagging.cf", A_FORM, "ABSENT /u-lagging.cf is behind lagging");
+        check(askers[i], "mysql:/a-lagging.cf", A_FORM, "ABSENT /a-lagging.cf is behind lagging");
+    }
+    check(maps_find, "mysql:/u-broken.cf inline:{" U_FORM "=v}", A_FORM, "FOUND v");
+}
+
+/* Else a latin1 table made every domain in Chinese one that cannot be looked up, and what is sent
+ * there from here would be refused. */
+static void a_table_without_the_letters_of_u_labels_has_none(void **state)
+{
+    (void)state;
+    static asker *const askers[] = {maps_find, maps_value};
+    for (size_t i = 0; i < 2; i++) {
+        check(askers[i], "mysql:/u-unfit.cf", A_FORM, "ABSENT");
+        check(askers[i], "mysql:/unfit.cf", A_FORM, "UNAVAILABLE illegal mix of collations");
+        check(askers[i], "mysql:/unfit.cf", "x@example.test",
+              "UNAVAILABLE illegal mix of collations");
+    }
+}
+
+static void a_plain_domain_is_asked_for_once(void **state)
+{
+    (void)state;
+    static const char *const plain[] = {"x@example.test", "example.test", "@example.test",
+                                        "\xc3\xa9@example.test", "xn--9ca@example.test"};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+        atomic_store(&mysql_asked, 0);
+        check(maps_find, "mysql:/absent.cf", plain[i], "ABSENT");
+        assert_int_equal(atomic_load(&mysql_asked), 1);
+    }
+    atomic_store(&mysql_asked, 0);
+    check(maps_find, "mysql:/absent.cf", A_FORM, "ABSENT");
+    assert_int_equal(atomic_load(&mysql_asked), 2);
 }
 
 static void the_search_ends_with_the_first_map_that_finds_it(void **state)
@@ -487,6 +561,30 @@ static void texthash_reads_what_postmap_reads(void **state)
     check(maps_find, scratch->list, "", "ABSENT");
 }
 
+/* As Postfix with smtputf8_enable folds the keys of a file, and composed as addresses are. */
+static void the_keys_of_a_file_are_folded_beyond_ascii(void **state)
+{
+    struct scratch *scratch = *state;
+    write_table(scratch, "J\303\234RGEN@M\303\234NCHEN.test 1\njose\314\201@x.test 2\n"
+                         "\342\204\252@x.test 3\n");
+    struct maps *maps = open_good(scratch->list);
+    static const char *const rows[][2] = {
+        {"j\303\274rgen@xn--mnchen-3ya.test", "1"},
+        {"jos\303\251@x.test", "2"},
+        {"\342\204\252@x.test", "3"},
+        {"k@x.test", NULL},
+        {"jose@x.test", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct finding finding = {0};
+        maps_find(maps, rows[i][0], deadline_in_ms(1000), NULL, &finding);
+        assert_int_equal(finding.answer, rows[i][1] ? FOUND : ABSENT);
+        assert_string_equal(finding.value, rows[i][1] ? rows[i][1] : "");
+    }
+    maps_close(maps);
+    check(maps_find, "inline:{J\303\234RGEN@x.test=v}", "j\303\274rgen@x.test", "FOUND v");
+}
+
 static void texthash_leaves_out_what_postmap_leaves_out(void **state)
 {
     struct scratch *scratch = *state;
@@ -721,6 +819,10 @@ int main(void)
         cmocka_unit_test(one_late_map_makes_a_failed_lookup_late),
         cmocka_unit_test(of_values_the_first_map_in_order_decides),
         cmocka_unit_test(a_map_that_failed_might_have_said_another_value),
+        cmocka_unit_test(a_domain_with_a_labels_is_found_under_either_form),
+        cmocka_unit_test(absent_needs_the_word_of_a_map_for_both_forms),
+        cmocka_unit_test(a_table_without_the_letters_of_u_labels_has_none),
+        cmocka_unit_test(a_plain_domain_is_asked_for_once),
         cmocka_unit_test(the_search_ends_with_the_first_map_that_finds_it),
         cmocka_unit_test(an_empty_list_is_empty_and_says_absent),
         cmocka_unit_test(a_list_waits_when_one_of_its_maps_does),
@@ -735,6 +837,7 @@ int main(void)
         cmocka_unit_test(an_inline_map_with_a_mistake_is_refused),
         cmocka_unit_test(fail_answers_every_key_with_its_text),
         with_scratch(texthash_reads_what_postmap_reads),
+        with_scratch(the_keys_of_a_file_are_folded_beyond_ascii),
         with_scratch(texthash_leaves_out_what_postmap_leaves_out),
         with_scratch(a_file_full_of_mistakes_does_not_fill_the_log),
         with_scratch(a_file_that_is_missing_or_no_text_is_a_fault),
