@@ -48,7 +48,8 @@
     X(memcache_rejected_values, "values from memcached that were not what was asked for")          \
     X(memcache_forged_values, "values from memcached without the right seal")                      \
     X(bounces, "recipients refused with a 5xx because the directory, or its absence, said so")     \
-    X(false_bounces, "recipients the directory has after all, within false_bounce_window of a 5xx") \
+    X(false_bounces,                                                                               \
+      "recipients the directory has after all, within false_bounce_window of a 5xx")               \
     X(directory_found, "directory answers FOUND")                                                  \
     X(directory_absent, "directory answers ABSENT")                                                \
     X(directory_unavailable, "directory answers UNAVAILABLE")                                      \
@@ -63,6 +64,7 @@
     X(mysql_failures, "SQL errors that concern the server, the session or the map")                \
     X(mysql_connects, "connections made to MySQL servers")                                         \
     X(log_lines_lost, "lines of the log that were lost: it was not read in time")                  \
+    X(log_lines_suppressed, "lines about recipients that log_rate_limit left out")                 \
     X(reloads, "configurations reloaded")                                                          \
     X(reload_failures, "reloads refused")
 

@@ -13,8 +13,8 @@ HOMES = {
     r"lmdb\.h": {"db/lmdb_inside.h"},
     r"sodium.*": {"shared/digest.c"},
     r"uni(case|norm|str)\.h": {"shared/unicode.c"},
-    r"systemd/.*": {"milter/notify.c"},
-    r"syslog\.h": {"shared/log.c", "config/values.c"},
+    r"systemd/.*": {"milter/notify.c", "shared/log_journal.c"},
+    r"syslog\.h": {"shared/log.c", "shared/log_format.c", "config/values.c"},
 }
 
 STANDARD = set("""
