@@ -124,9 +124,15 @@ class RcptMilter(Process):
             report.rename(report.with_name("seen-" + report.name))
         assert not text, text
 
-    def reload(self, **changes):
-        """New parameters, SIGHUP, and back when they are in force."""
-        self._reload(changes, "reloads")
+    def reload(self, force=False, **changes):
+        """New parameters, SIGHUP, and back when they are in force. `force` where recipients that were
+        found before are not to be found any more."""
+        if not force:
+            self._reload(changes, "reloads")
+            return
+        self.write_config(**changes)
+        done = self.ctl("reload", "--force")
+        assert done.returncode == 0, done
 
     def reload_refused(self, **changes):
         """The same with a configuration it must not take; returns what it logged."""
