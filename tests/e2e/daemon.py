@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 
+from log_grammar import check_log
 from milter_client import MilterClient, ask_milter
 from processes import Process, wait_until
 
@@ -61,6 +62,7 @@ class RcptMilter(Process):
         self.state.mkdir()
         self.conf = self.directory / "rcpt-milter.conf"
         self.reports = self.directory / "report"
+        self.log_checked = 0
         self.wrapper = wrapper
         self.arguments = [*["-v"] * verbose, *arguments]
         self.environment = {
@@ -98,6 +100,7 @@ class RcptMilter(Process):
         mark = self.log.end()
         self.start(ready=False)
         status = self.child.wait(60)
+        self.check_log()
         return status, self.log.text(mark)
 
     def answers(self):
@@ -111,10 +114,18 @@ class RcptMilter(Process):
         """TERM, and everything that must hold then."""
         if not self.alive():
             self.check_reports()
+            self.check_log()
             return
         status = self.end(signal.SIGTERM, 60)
         self.check_reports()
+        self.check_log()
         assert status == 0, f"exit status {status}; its log ends:\n" + self.log.text()[-3000:]
+
+    def check_log(self):
+        """Every line it has written is one that we know."""
+        since, self.log_checked = self.log_checked, self.log.end()
+        check_log(self.log.bytes(since), self.config.get("syslog_name") or "rcpt-milter",
+                  self.config.get("log_format") or "text")  # fmt: skip
 
     def check_reports(self):
         """No sanitizer has complained."""
