@@ -63,6 +63,7 @@ class RcptMilter(Process):
         self.conf = self.directory / "rcpt-milter.conf"
         self.reports = self.directory / "report"
         self.log_checked = 0
+        self.forms = set()  # of the lines since then
         self.wrapper = wrapper
         self.arguments = [*["-v"] * verbose, *arguments]
         self.environment = {
@@ -78,6 +79,7 @@ class RcptMilter(Process):
 
     def write_config(self, **changes):
         self.config.update(changes)
+        self.forms.add(self.config.get("log_format") or "text")
         self.conf.write_text("".join(f"{k} = {v}\n" for k, v in self.config.items() if v is not None))
 
     # its life
@@ -124,8 +126,9 @@ class RcptMilter(Process):
     def check_log(self):
         """Every line it has written is one that we know."""
         since, self.log_checked = self.log_checked, self.log.end()
-        check_log(self.log.bytes(since), self.config.get("syslog_name") or "rcpt-milter",
-                  self.config.get("log_format") or "text")  # fmt: skip
+        form = self.forms.pop() if len(self.forms) == 1 else None
+        self.forms = {self.config.get("log_format") or "text"}
+        check_log(self.log.bytes(since), self.config.get("syslog_name") or "rcpt-milter", form)
 
     def check_reports(self):
         """No sanitizer has complained."""

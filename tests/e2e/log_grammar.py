@@ -61,10 +61,10 @@ class Ungrammatical(AssertionError):
     """A line that no kind of line explains."""
 
 
-def check_log(data, program="rcpt-milter", form="text"):
+def check_log(data, program="rcpt-milter", form=None):
     """Raises Ungrammatical for the first wrong line of what a daemon has written (bytes). A last line
-    without its end was cut by whoever killed the daemon. Before the daemon has read its
-    configuration, lines are text under its own name."""
+    without its end was cut by whoever killed the daemon. `form` is log_format; None: now this, now
+    that. What keeps a daemon from reading its configuration it says as text, under its own name."""
     for raw in data.split(b"\n")[:-1]:
         try:
             _check_line(raw, program, form)
@@ -80,7 +80,7 @@ def _check_line(raw, program, form):
         raise Ungrammatical("no UTF-8") from None
     _require(not [c for c in line if _controls(c)], "a character that controls")
     _require(not [p for p in PASSWORDS if p in line], "a password")
-    if line.startswith("{") or form == "json" and not line.startswith("rcpt-milter: error: "):
+    if form != "text" and not line.startswith("rcpt-milter: error: ") and (form or line.startswith("{")):
         _check_json(line, program)
         return
     prefix = re.match(rf"(?:{re.escape(program)}|rcpt-milter): ", line)
