@@ -12,8 +12,9 @@
 enum {
     DOMAIN_SLOTS = 16,
     ADDRESS_SLOTS = CANARY_SAMPLE_MAX - DOMAIN_SLOTS,
-    NEXT_MS = 5000, /* for all questions to the new one together */
-    OLD_MS = 3000,  /* the same for the old one */
+    BEGIN_MS = 5000,     /* no question begins later: a slow directory is not a wrong one */
+    QUESTION_MS = 10000, /* one takes at most lookup_deadline, and this */
+    OLD_MS = 3000,       /* all questions to the old one together */
     SHED_PAUSE_MS = 20
 };
 
@@ -126,17 +127,18 @@ bool canary_is_worse(const struct outcome *next, const struct outcome *old, bool
 
 struct comparison {
     const struct snapshot *old, *next;
-    struct deadline next_until; /* all questions to it, together */
-    int64_t old_left_ms;        /* the same */
+    struct deadline begin_until;
+    int64_t old_left_ms;
+    size_t asked;
     void (*meanwhile)(struct app *app);
     struct app *app;
 };
 
-static void ask(const struct snapshot *snapshot, const struct address *address,
-                struct deadline until, struct outcome *outcome)
+static void ask(const struct snapshot *snapshot, const struct address *address, int64_t most_ms,
+                struct outcome *outcome)
 {
-    struct deadline deadline =
-        deadline_sooner(until, deadline_in_ms(snapshot->settings->lookup_deadline_ms));
+    struct deadline deadline = deadline_sooner(
+        deadline_in_ms(snapshot->settings->lookup_deadline_ms), deadline_in_ms(most_ms));
     resolver_ask_directory(snapshot->resolver, address, deadline, NULL, outcome);
 }
 
@@ -145,10 +147,10 @@ static void ask_old(struct comparison *comparison, const struct address *address
                     struct outcome *outcome)
 {
     struct deadline until = deadline_in_ms(comparison->old_left_ms);
-    ask(comparison->old, address, until, outcome);
+    ask(comparison->old, address, deadline_left_ms(until), outcome);
     while (outcome->interlock == INTERLOCK_SHED && !deadline_passed(until)) {
         poll(NULL, 0, SHED_PAUSE_MS);
-        ask(comparison->old, address, until, outcome);
+        ask(comparison->old, address, deadline_left_ms(until), outcome);
     }
     comparison->old_left_ms = deadline_left_ms(until);
 }
@@ -170,15 +172,19 @@ static bool fares_as_before(struct comparison *comparison, const struct address 
                             bool confirmed, struct fault *fault)
 {
     struct outcome next, old;
+    if (deadline_passed(comparison->begin_until))
+        return true;
+    comparison->asked++;
     comparison->meanwhile(comparison->app);
-    ask(comparison->next, address, comparison->next_until, &next);
+    ask(comparison->next, address, QUESTION_MS, &next);
     if (canary_is_well(&next))
         return true;
     ask_old(comparison, address, &old);
     bool worse = canary_is_worse(&next, &old, confirmed);
     /* A server may have come back, a table been loaded, between the two questions. */
     if (worse && what_it_says(&old) == SAID_YES) {
-        ask(comparison->next, address, comparison->next_until, &next);
+        comparison->meanwhile(comparison->app);
+        ask(comparison->next, address, QUESTION_MS, &next);
         worse = canary_is_worse(&next, &old, confirmed);
     }
     if (worse)
@@ -186,13 +192,18 @@ static bool fares_as_before(struct comparison *comparison, const struct address 
     return !worse;
 }
 
-static bool sentinels_fare(struct comparison *comparison, const struct sentinel_list *list,
-                           struct fault *fault)
+/* Those of both: one left out of the new list is no less a recipient. */
+static bool sentinels_fare(struct comparison *comparison, struct fault *fault)
 {
-    for (size_t i = 0; i < list->count; i++)
-        if (!fares_as_before(comparison, &list->addresses[i], false, fault))
-            return false;
-    return true;
+    const struct sentinel_list *old = comparison->old->sentinels;
+    const struct sentinel_list *next = comparison->next->sentinels;
+    bool well = true;
+    for (size_t i = 0; i < old->count && well; i++)
+        well = fares_as_before(comparison, &old->addresses[i], false, fault);
+    for (size_t i = 0; i < next->count && well; i++)
+        if (!is_among(old->addresses, old->count, &next->addresses[i]))
+            well = fares_as_before(comparison, &next->addresses[i], false, fault);
+    return well;
 }
 
 bool canary_compare(struct canary *canary, const struct snapshot *old, const struct snapshot *next,
@@ -201,7 +212,7 @@ bool canary_compare(struct canary *canary, const struct snapshot *old, const str
 {
     struct comparison comparison = {.old = old,
                                     .next = next,
-                                    .next_until = deadline_in_ms(NEXT_MS),
+                                    .begin_until = deadline_in_ms(BEGIN_MS),
                                     .old_left_ms = OLD_MS,
                                     .meanwhile = meanwhile,
                                     .app = app};
@@ -212,11 +223,10 @@ bool canary_compare(struct canary *canary, const struct snapshot *old, const str
         return false;
     }
     size_t count = canary_sample(canary, sample);
-    bool well = sentinels_fare(&comparison, old->sentinels, fault) &&
-                sentinels_fare(&comparison, next->sentinels, fault);
+    bool well = sentinels_fare(&comparison, fault);
     for (size_t i = 0; i < count && well; i++)
         well = fares_as_before(&comparison, &sample[i], true, fault);
     free(sample);
-    *asked = old->sentinels->count + count;
+    *asked = comparison.asked;
     return well;
 }

@@ -45,8 +45,8 @@ bool canary_is_worse(const struct outcome *next, const struct outcome *old, bool
 /* Does it have it, or let it pass? Pure. */
 bool canary_is_well(const struct outcome *outcome);
 
-/* Main thread: a few seconds at most; `meanwhile` is called again and again. False and a fault that
- * names the recipient and how both answered. *asked: how many there were. */
+/* Main thread: for 5 s, and what the last question takes; `meanwhile` is called before each. False
+ * and a fault that names the recipient and how both answered. *asked: how many there were. */
 bool canary_compare(struct canary *canary, const struct snapshot *old, const struct snapshot *next,
                     void (*meanwhile)(struct app *app), struct app *app, size_t *asked,
                     struct fault *fault);
