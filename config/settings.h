@@ -89,7 +89,7 @@ struct settings {
     enum log_form log_format;
     bool log_known;
     struct settings_rate log_rate_limit; /* all zero: off */
-    int syslog_facility; /* LOG_MAIL and so on */
+    int syslog_facility;                 /* LOG_MAIL and so on */
     char *syslog_name;
 
     /* One per row, in the order of the rows. */
