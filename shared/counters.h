@@ -48,8 +48,7 @@
     X(memcache_rejected_values, "values from memcached that were not what was asked for")          \
     X(memcache_forged_values, "values from memcached without the right seal")                      \
     X(bounces, "recipients refused with a 5xx because the directory, or its absence, said so")     \
-    X(false_bounces,                                                                               \
-      "recipients the directory has after all, within false_bounce_window of a 5xx")               \
+    X(false_bounces, "recipients the directory has after all, within false_bounce_window of a 5xx") \
     X(directory_found, "directory answers FOUND")                                                  \
     X(directory_absent, "directory answers ABSENT")                                                \
     X(directory_unavailable, "directory answers UNAVAILABLE")                                      \
