@@ -107,7 +107,9 @@ static const struct setting_row rows[] = {
      false},
 
     {"logging", "log_level", "info", VALUE_LEVEL, AT(log_level), 0, 0, false},
+    {"logging", "log_format", "text", VALUE_LOG_FORM, AT(log_format), 0, 0, false},
     {"logging", "log_known", "no", VALUE_BOOLEAN, AT(log_known), 0, 0, false},
+    {"logging", "log_rate_limit", "200/1s", VALUE_RATE, AT(log_rate_limit), 1, 1000000, false},
     {"logging", "syslog_facility", "mail", VALUE_FACILITY, AT(syslog_facility), 0, 0, false},
     {"logging", "syslog_name", "rcpt-milter", VALUE_WORD, AT(syslog_name), 1, 48, false},
 };

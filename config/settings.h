@@ -86,8 +86,10 @@ struct settings {
 
     /* logging */
     enum log_level log_level;
+    enum log_form log_format;
     bool log_known;
-    int syslog_facility; /* LOG_MAIL and so on */
+    struct settings_rate log_rate_limit; /* all zero: off */
+    int syslog_facility;                 /* LOG_MAIL and so on */
     char *syslog_name;
 
     /* One per row, in the order of the rows. */

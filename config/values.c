@@ -85,6 +85,18 @@ static bool read_level(const struct setting_row *row, const char *text, void *fi
     return true;
 }
 
+static bool read_log_form(const struct setting_row *row, const char *text, void *field,
+                          struct fault *fault)
+{
+    static const struct word words[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {NULL, 0}};
+    (void)row;
+    int form;
+    if (!read_one_of(words, text, &form, fault))
+        return false;
+    *(enum log_form *)field = (enum log_form)form;
+    return true;
+}
+
 static bool read_facility(const struct setting_row *row, const char *text, void *field,
                           struct fault *fault)
 {
@@ -385,6 +397,7 @@ static const struct value_kind kinds[VALUE_TYPE_COUNT] = {
     [VALUE_NETWORKS] = {read_networks, same_networks, end_networks, sizeof(struct networks *)},
     [VALUE_BOOLEAN] = {read_boolean, NULL, NULL, sizeof(bool)},
     [VALUE_LEVEL] = {read_level, NULL, NULL, sizeof(enum log_level)},
+    [VALUE_LOG_FORM] = {read_log_form, NULL, NULL, sizeof(enum log_form)},
     [VALUE_FACILITY] = {read_facility, NULL, NULL, sizeof(int)},
 };
 

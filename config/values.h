@@ -32,6 +32,7 @@ enum value_type {
     VALUE_NETWORKS,      /* struct networks *: shared/networks.h */
     VALUE_BOOLEAN,       /* bool */
     VALUE_LEVEL,         /* enum log_level */
+    VALUE_LOG_FORM,      /* enum log_form */
     VALUE_FACILITY,      /* int: LOG_MAIL and so on */
     VALUE_TYPE_COUNT
 };

@@ -5,16 +5,19 @@
 static void now_works(struct lmdb_writer *writer)
 {
     if (!writer->works && writer->told)
-        log_info("%s: works again", writer->name);
+        log_info("%s: works again after %.1f s", writer->name,
+                 (double)(clock_mono_ms() - writer->broken_at_ms) / 1000);
     writer->works = writer->told = true;
     fault_clear(&writer->why);
 }
 
 static void now_broken(struct lmdb_writer *writer, const struct fault *why)
 {
-    if (writer->works || !writer->told)
+    if (writer->works || !writer->told) {
+        writer->broken_at_ms = clock_mono_ms();
         log_error("%s: %s; %s; tried again every %lld s", writer->name, why->text, writer->broken,
                   (long long)(writer->retry_ms + 999) / 1000);
+    }
     writer->works = false;
     writer->told = true;
     writer->why = *why;

@@ -28,6 +28,7 @@ struct lmdb_writer {
     unsigned empties; /* so often the file was damaged, and begun anew */
     struct fault why; /* where it does not work */
     struct deadline retry;
+    int64_t broken_at_ms; /* monotonic: since when it does not */
 };
 
 /* Is there a file to write to? */

@@ -49,6 +49,7 @@ struct texthash {
     _Atomic int64_t check_at_ms; /* monotonic: when the next look at the file is due */
     atomic_flag checking;        /* whoever set it owns the fields below */
     struct identity seen;        /* the file that was read, or refused */
+    int64_t trouble_at_ms;       /* monotonic: since when there is some */
     bool trouble;                /* the last look found something to complain of */
 };
 
@@ -230,16 +231,20 @@ static void *texthash_open(const char *path, const struct map_context *context, 
 /* One line per change of state, from the thread that owns `checking`. */
 static void tell_trouble(struct texthash *map, const char *what)
 {
-    if (!map->trouble)
+    if (!map->trouble) {
+        map->trouble_at_ms = clock_mono_ms();
         log_error("%s - going on with the %zu entries read before", what,
                   texthash_table_count(map->table));
+    }
     map->trouble = true;
 }
 
 static void tell_no_trouble(struct texthash *map)
 {
     if (map->trouble)
-        log_info("%s: is in order again, %zu entries", map->path, texthash_table_count(map->table));
+        log_info("%s: is in order again after %.1f s, %zu entries", map->path,
+                 (double)(clock_mono_ms() - map->trouble_at_ms) / 1000,
+                 texthash_table_count(map->table));
     map->trouble = false;
 }
 

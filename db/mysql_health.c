@@ -47,8 +47,10 @@ void mysql_host_failed(struct mysql_pool *pool, unsigned number, const struct fa
     host->reason = *fault;
     host->trial_since_ms = 0;
     bool opened = breaker_failed(&host->breaker);
-    if (opened)
+    if (opened) {
         host->resting_since_ms = clock_mono_ms();
+        meanwhile_begin(&host->meanwhile);
+    }
     if (mysql_all_hosts_rest(pool, &resting.why))
         mysql_jobs_finish_queued(&pool->jobs, &resting);
     pthread_cond_broadcast(&pool->work); /* there is a probe to plan for */
@@ -77,13 +79,17 @@ void mysql_host_answered(struct mysql_pool *pool, unsigned number, int64_t took_
     pthread_mutex_lock(&pool->lock);
     int64_t down_ms = host->trial_since_ms + took_ms - host->resting_since_ms;
     bool closed = host->trial_since_ms != 0 && breaker_succeeded(&host->breaker, NULL);
+    struct meanwhile since = host->meanwhile;
     if (closed)
         host->trial_since_ms = 0;
     pthread_mutex_unlock(&pool->lock);
 
-    if (closed)
-        log_info("mysql %s answers again after %.1f s", mysql_host_name(pool, number),
-                 (double)down_ms / 1000);
+    char meanwhile[MEANWHILE_MAX];
+    if (!closed)
+        return;
+    meanwhile_print(&since, meanwhile);
+    log_info("mysql %s answers again after %.1f s%s", mysql_host_name(pool, number),
+             (double)down_ms / 1000, meanwhile);
 }
 
 bool mysql_host_refused(struct mysql_pool *pool, unsigned number, const struct fault *fault)
@@ -174,6 +180,7 @@ void mysql_table_failed(struct mysql_pool *pool, const struct mysql_table *table
     if (!trouble && (trouble = calloc(1, sizeof *trouble))) {
         trouble->table = table;
         trouble->since_ms = clock_mono_ms();
+        meanwhile_begin(&trouble->meanwhile);
         *at = trouble;
     }
     if (trouble) {
@@ -194,9 +201,12 @@ void mysql_table_answered(struct mysql_pool *pool, const struct mysql_table *tab
         *at = trouble->next;
     pthread_mutex_unlock(&pool->lock);
 
-    if (trouble)
-        log_info("mysql %s answers again after %.1f s", table->path,
-                 (double)(clock_mono_ms() - trouble->since_ms) / 1000);
+    char meanwhile[MEANWHILE_MAX];
+    if (!trouble)
+        return;
+    meanwhile_print(&trouble->meanwhile, meanwhile);
+    log_info("mysql %s answers again after %.1f s%s", table->path,
+             (double)(clock_mono_ms() - trouble->since_ms) / 1000, meanwhile);
     free(trouble);
 }
 

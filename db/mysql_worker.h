@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "db/meanwhile.h"
 #include "db/mysql_client.h"
 #include "db/mysql_jobs.h"
 #include "db/mysql_table.h"
@@ -79,10 +80,11 @@ enum mysql_lag { LAG_FINE = 0, LAG_BEHIND, LAG_UNKNOWN }; /* FINE: or nobody ask
 
 struct mysql_pool_host {
     struct breaker breaker;
-    unsigned connections;     /* pool lock, as the rest; times are monotonic */
-    int64_t resting_since_ms; /* of the outage that was logged */
-    int64_t trial_since_ms;   /* 0: not on trial */
-    struct fault reason;      /* its last failure, without its name */
+    unsigned connections;       /* pool lock, as the rest; times are monotonic */
+    int64_t resting_since_ms;   /* of the outage that was logged */
+    struct meanwhile meanwhile; /* the same */
+    int64_t trial_since_ms;     /* 0: not on trial */
+    struct fault reason;        /* its last failure, without its name */
 
     int64_t refusing_since_ms; /* 0: it takes connections */
     int64_t refusing_until_ms; /* then one may try */
@@ -99,6 +101,7 @@ struct mysql_table_trouble {
     const struct mysql_table *table;
     unsigned number;
     int64_t since_ms;
+    struct meanwhile meanwhile;
     struct fault fault;
 };
 

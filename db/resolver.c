@@ -144,6 +144,13 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
     use_answer(&lookup, outcome);
 }
 
+void resolver_ask_directory(struct resolver *resolver, const struct address *address,
+                            struct deadline deadline, struct trace *trace, struct outcome *outcome)
+{
+    *outcome = (struct outcome){0};
+    authority_ask(resolver->authority, address, deadline, trace, outcome);
+}
+
 enum role resolver_role(struct resolver *resolver, const char *domain, struct deadline deadline,
                         struct trace *trace)
 {

@@ -45,6 +45,10 @@ enum lookup_mode {
 void resolver_find(struct resolver *resolver, const struct address *address, enum lookup_mode mode,
                    struct deadline deadline, struct trace *trace, struct outcome *outcome);
 
+/* What the directory itself says, past the caches; nothing is stored and nobody else vouches. */
+void resolver_ask_directory(struct resolver *resolver, const struct address *address,
+                            struct deadline deadline, struct trace *trace, struct outcome *outcome);
+
 /* role_maps for the domain, else `role`. A role_maps that is UNAVAILABLE makes a primary. Kept for
  * process_cache_ttl, and not in memcached: a role is a node's own. */
 enum role resolver_role(struct resolver *resolver, const char *domain, struct deadline deadline,

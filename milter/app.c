@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "milter/canary.h"
 #include "shared/clock.h"
 #include "shared/counters.h"
 #include "shared/log.h"
@@ -11,10 +12,11 @@
 struct app {
     const struct app_options *options; /* borrowed */
     int64_t started_ms;
-    struct guard *guard;           /* set once, as the next three */
+    struct guard *guard;           /* set once, as the next four */
     struct known_good *known_good; /* lent to every snapshot's resolver, as is the ledger */
     struct ledger *ledger;
     struct sentinel *sentinel;
+    struct canary *canary;
     _Atomic unsigned verbosity;
 
     pthread_mutex_t lock;     /* a leaf; covers what follows, and the readers of every snapshot */
@@ -23,6 +25,7 @@ struct app {
     int64_t loaded_ms;
     unsigned reloads_requested;
     unsigned reloads_served;
+    bool force_requested; /* by one of those that are not served */
     bool last_reload_worked;
     struct fault last_reload_fault;
 };
@@ -69,6 +72,7 @@ static void use_log_level(const struct app *app, const struct settings *settings
 static void use_log_settings(const struct app *app, const struct settings *settings)
 {
     log_open(app->options->foreground, settings->syslog_name, settings->syslog_facility);
+    log_set_form(settings->log_format);
     use_log_level(app, settings);
 }
 
@@ -85,6 +89,7 @@ static void lend(const struct app *app, struct snapshot *snapshot)
     snapshot->known_good = app->known_good;
     snapshot->ledger = app->ledger;
     snapshot->sentinel = app->sentinel;
+    snapshot->canary = app->canary;
     resolver_lend(snapshot->resolver, app->known_good, app->ledger);
 }
 
@@ -104,10 +109,11 @@ struct app *app_create(const struct app_options *options, struct snapshot *snaps
     app->guard = guard_open(directory);
     app->known_good = known_good_open(directory, known_good_limits());
     app->ledger = ledger_open(directory, ledger_limits());
+    app->canary = canary_create();
     lend(app, snapshot);
     app->current = snapshot;
     say_what_is_checked(snapshot);
-    if (app->guard && app->known_good && app->ledger)
+    if (app->guard && app->known_good && app->ledger && app->canary)
         app->sentinel = snapshot->sentinel = sentinel_start(app, app->guard);
     if (!app->sentinel) {
         log_error("memory or threads are short - the daemon does not start");
@@ -158,11 +164,8 @@ static struct deadline readers_deadline(const struct settings *settings)
 
 /* ---- reload ---- */
 
-static bool reload(struct app *app, struct fault *fault)
+static void put_in_force(struct app *app, struct snapshot *next)
 {
-    struct snapshot *next = snapshot_open(app->options, false, fault);
-    if (!next)
-        return false;
     lend(app, next);
     const struct settings *before = app->current->settings; /* only this thread replaces it */
     const char *parameter = settings_restart_needed(before, next->settings);
@@ -178,24 +181,44 @@ static bool reload(struct app *app, struct fault *fault)
         log_warning("the old configuration still has readers after a reload; it is left in memory");
     sentinel_reloaded(app->sentinel);
     say_what_is_checked(next);
+}
+
+/* Before anything is lent to the new one, so that nothing of it is left when it is refused. */
+static bool reload(struct app *app, bool force, size_t *compared, struct fault *fault)
+{
+    struct snapshot *next = snapshot_open(app->options, false, fault);
+    if (!next)
+        return false;
+    if (!force && !canary_compare(app->canary, app->current, next, app->options->meanwhile, app,
+                                  compared, fault)) {
+        snapshot_close(next);
+        return false;
+    }
+    put_in_force(app, next);
     return true;
 }
 
-bool app_reload(struct app *app, struct fault *fault)
+bool app_reload(struct app *app, bool force, struct fault *fault)
 {
-    bool worked = reload(app, fault);
+    size_t compared = 0;
+    bool worked = reload(app, force, &compared, fault);
     counter_add(worked ? COUNT_reloads : COUNT_reload_failures);
-    if (worked)
-        log_info("configuration %s reloaded", app_config_path(app));
+    if (worked && force)
+        log_warning("configuration %s reloaded by force, nobody was compared",
+                    app_config_path(app));
+    else if (worked)
+        log_info("configuration %s reloaded, %zu recipients compared", app_config_path(app),
+                 compared);
     else
         log_error("%s - the configuration was not reloaded, the old one stays in use", fault->text);
     return worked;
 }
 
-bool app_request_reload(struct app *app, void (*wake)(void), struct fault *fault)
+bool app_request_reload(struct app *app, bool force, void (*wake)(void), struct fault *fault)
 {
     pthread_mutex_lock(&app->lock);
     unsigned ticket = ++app->reloads_requested;
+    app->force_requested |= force;
     pthread_mutex_unlock(&app->lock);
     wake();
 
@@ -226,12 +249,13 @@ void app_serve_reload(struct app *app)
     struct fault fault = {{0}};
     pthread_mutex_lock(&app->lock);
     unsigned requested = app->reloads_requested;
-    bool wanted = requested != app->reloads_served;
+    bool wanted = requested != app->reloads_served, force = app->force_requested;
+    app->force_requested = false;
     pthread_mutex_unlock(&app->lock);
     if (!wanted)
         return;
 
-    bool worked = app_reload(app, &fault);
+    bool worked = app_reload(app, force, &fault);
     pthread_mutex_lock(&app->lock);
     app->reloads_served = requested;
     app->last_reload_worked = worked;
@@ -251,6 +275,7 @@ bool app_stop(struct app *app)
     known_good_close(app->known_good);
     ledger_close(app->ledger);
     guard_close(app->guard);
+    canary_destroy(app->canary);
     pthread_mutex_destroy(&app->lock);
     pthread_cond_destroy(&app->changed);
     return true;

@@ -19,22 +19,26 @@
 #include "milter/sentinel.h"
 #include "shared/fault.h"
 
+struct app;
+
 struct app_options {
     const char *config_path;      /* as given with -c */
     const char *const *overrides; /* as given with -o */
     size_t override_count;
-    bool foreground;    /* log to standard error */
-    unsigned verbosity; /* 1: trace each lookup, 2: the milter dialogue too */
+    bool foreground;                    /* log to standard error */
+    unsigned verbosity;                 /* 1: trace each lookup, 2: the milter dialogue too */
+    void (*meanwhile)(struct app *app); /* called where the main thread is busy for seconds */
 };
 
 struct snapshot {
     struct settings *settings;
     struct resolver *resolver;
     struct sentinel_list *sentinels;
-    struct guard *guard;           /* lent by the app, as the next three; NULL in rcptctl */
+    struct guard *guard;           /* lent by the app, as the next four; NULL in rcptctl */
     struct known_good *known_good; /* the resolver has it, too */
     struct ledger *ledger;         /* the same */
     struct sentinel *sentinel;
+    struct canary *canary;
     unsigned readers; /* the app's lock */
 };
 
@@ -43,8 +47,6 @@ struct snapshot {
 struct snapshot *snapshot_open(const struct app_options *options, bool offline,
                                struct fault *fault);
 void snapshot_close(struct snapshot *snapshot); /* NULL is fine */
-
-struct app;
 
 /* Once, by main, after the snapshot was opened; the app owns it from then on. `options` must
  * outlive the app. NULL when memory is short. */
@@ -55,13 +57,14 @@ struct app *app_create(const struct app_options *options, struct snapshot *snaps
 struct snapshot *app_take(struct app *app);
 void app_drop(struct app *app, struct snapshot *snapshot);
 
-/* Main thread: reads the configuration again and swaps it in. False and a fault when it is wrong;
- * then the old one stays. Logs the result. */
-bool app_reload(struct app *app, struct fault *fault);
+/* Main thread: reads the configuration again and swaps it in. False and a fault when it is wrong,
+ * or, without `force`, when a recipient would fare worse with it (canary.h); then the old one
+ * stays. Logs the result. */
+bool app_reload(struct app *app, bool force, struct fault *fault);
 
 /* Any other thread: asks the main thread to reload and waits for the result. `wake` is called after
  * the request was noted. */
-bool app_request_reload(struct app *app, void (*wake)(void), struct fault *fault);
+bool app_request_reload(struct app *app, bool force, void (*wake)(void), struct fault *fault);
 /* Main thread: is there a noted request? Carries it out. */
 bool app_reload_requested(struct app *app);
 void app_serve_reload(struct app *app);

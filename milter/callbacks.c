@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "milter/check.h"
+#include "milter/canary.h"
 #include "milter/convoy.h"
 #include "milter/listener.h"
 #include "milter/remember.h"
@@ -180,6 +181,7 @@ static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
     report_count(&result);
     report_recipient(snapshot->settings, request, &result);
     remember_recipient(snapshot, request, &result);
+    canary_note(snapshot->canary, &result);
     return give(context, &result.reply);
 }
 

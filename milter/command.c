@@ -213,9 +213,10 @@ static int run_verbose(struct command_context *context, int argc, char **argv)
 static int run_reload(struct command_context *context, int argc, char **argv)
 {
     struct fault fault = {{0}};
-    if (argc != 1)
+    bool force = argc == 2 && strcmp(argv[1], "--force") == 0;
+    if (argc != 1 && !force)
         return usage(context, argv[0]);
-    if (!app_request_reload(context->app, context->wake_main, &fault)) {
+    if (!app_request_reload(context->app, force, context->wake_main, &fault)) {
         fprintf(context->out, "%s - the old configuration stays in use\n", fault.text);
         return EXIT_CONFIG;
     }
@@ -271,7 +272,7 @@ static const struct command rows[] = {
      .needs_snapshot = true, .run = command_bounced},
     {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too",
      .run = run_verbose},
-    {"reload", "", "read the configuration again", .run = run_reload},
+    {"reload", "[--force]", "read the configuration again", .run = run_reload},
 };
 
 const struct command *command_rows(size_t *count)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "db/meanwhile.h"
 #include "shared/clock.h"
 #include "shared/counters.h"
 #include "shared/log.h"
@@ -23,9 +24,11 @@ enum {
 struct guard {
     char path[PATH_MAX]; /* set once: of the hold */
     pthread_mutex_t lock;
-    int64_t held_until; /* lock: wall clock, seconds; 0: no hold */
-    bool answered;      /* lock */
-    bool failed_before; /* lock: a lookup failed before the first answer */
+    int64_t held_until;             /* lock: wall clock, seconds; 0: no hold */
+    bool answered;                  /* lock */
+    bool failed_before;             /* lock: a lookup failed before the first answer */
+    struct meanwhile since_failure; /* lock: the first of them */
+    int64_t failed_at_ms;           /* lock: the same, monotonic */
     int64_t down_since; /* lock: monotonic ms of the first failure after an answer; 0: answering */
 
     struct vanished *vanished; /* lock, as the next two: a ring of the last vanish_limit */
@@ -33,6 +36,7 @@ struct guard {
     int64_t vanishing_until; /* lock: monotonic ms; 0: not engaged */
 
     char missing[GUARD_SENTINEL_MAX]; /* lock: the sentinel that is missing; "": none */
+    int64_t missing_at_ms;            /* lock: monotonic: since when */
 };
 
 struct vanished {
@@ -136,11 +140,18 @@ void guard_directory_answered(struct guard *guard)
         return;
     pthread_mutex_lock(&guard->lock);
     bool first = !guard->answered && guard->failed_before;
+    struct meanwhile since = guard->since_failure;
+    int64_t failed_at_ms = guard->failed_at_ms;
     guard->answered = true;
     guard->down_since = 0;
     pthread_mutex_unlock(&guard->lock);
-    if (first)
-        log_info("the directory has answered for the first time since the start");
+    char meanwhile[MEANWHILE_MAX];
+    if (!first)
+        return;
+    meanwhile_print(&since, meanwhile);
+    log_info("the directory has answered for the first time since the start, %.1f s after it was "
+             "first asked%s",
+             (double)(clock_mono_ms() - failed_at_ms) / 1000, meanwhile);
 }
 
 void guard_directory_failed(struct guard *guard)
@@ -151,6 +162,10 @@ void guard_directory_failed(struct guard *guard)
     pthread_mutex_lock(&guard->lock);
     bool never = !guard->answered && !guard->failed_before;
     guard->failed_before |= !guard->answered;
+    if (never) {
+        guard->failed_at_ms = now;
+        meanwhile_begin(&guard->since_failure);
+    }
     if (guard->down_since == 0)
         guard->down_since = now;
     pthread_mutex_unlock(&guard->lock);
@@ -244,6 +259,9 @@ void guard_sentinel_missing(struct guard *guard, const char *recipient)
 {
     pthread_mutex_lock(&guard->lock);
     bool was_missing = guard->missing[0] != '\0';
+    if (recipient && !was_missing)
+        guard->missing_at_ms = clock_mono_ms();
+    int64_t missing_ms = clock_mono_ms() - guard->missing_at_ms;
     snprintf(guard->missing, sizeof guard->missing, "%s", recipient ? recipient : "");
     pthread_mutex_unlock(&guard->lock);
     if (recipient && !was_missing)
@@ -252,7 +270,8 @@ void guard_sentinel_missing(struct guard *guard, const char *recipient)
             "it is back - is a table empty, or half loaded?",
             recipient);
     if (!recipient && was_missing)
-        log_info("the sentinel recipients are all there again");
+        log_info("the sentinel recipients are all there again after %.1f s",
+                 (double)missing_ms / 1000);
 }
 
 /* ---- the question ---- */

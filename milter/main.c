@@ -30,6 +30,7 @@
 #include "milter/control.h"
 #include "milter/listener.h"
 #include "milter/notify.h"
+#include "milter/report.h"
 #include "milter/version.h"
 #include "shared/clock.h"
 #include "shared/digest.h"
@@ -37,8 +38,9 @@
 
 enum {
     OVERRIDES_MAX = 256,
-    STUCK_SLACK_MS = 3000, /* for a machine that is busy with other things */
-    LOG_PATIENCE_MS = 2000 /* at the end, for whoever reads the log */
+    STUCK_SLACK_MS = 3000,   /* for a machine that is busy with other things */
+    LEFT_OUT_TICK_MS = 1000, /* so often main looks whether lines of the log were left out */
+    LOG_PATIENCE_MS = 2000   /* at the end, for whoever reads the log */
 };
 
 enum action { ACTION_RUN, ACTION_TEST, ACTION_PRINT };
@@ -216,7 +218,7 @@ static void reload(struct app *app, bool by_signal)
     struct fault fault = {{0}};
     notify_reloading();
     if (by_signal)
-        app_reload(app, &fault);
+        app_reload(app, false, &fault);
     app_serve_reload(app);
     tell_ready(app);
 }
@@ -239,14 +241,24 @@ static void feed_watchdog(struct app *app)
         notify_alive();
 }
 
+static void tell_left_out(struct app *app, bool at_once)
+{
+    struct snapshot *snapshot = app_take(app);
+    report_left_out(snapshot->settings, at_once);
+    app_drop(app, snapshot);
+}
+
 /* Until somebody wants us to stop; false where libmilter did that by itself. */
 static bool wait_for_events(struct app *app)
 {
     int interval = (int)notify_interval_ms();
+    if (interval < 0 || interval > LEFT_OUT_TICK_MS)
+        interval = LEFT_OUT_TICK_MS;
     while (!atomic_load(&milter_ended)) {
         struct pollfd watched[] = {{.fd = signal_fd, .events = POLLIN},
                                    {.fd = wake_fd, .events = POLLIN}};
         feed_watchdog(app);
+        tell_left_out(app, false);
         if (poll(watched, 2, interval) <= 0)
             continue;
         struct events events = take_events();
@@ -289,11 +301,23 @@ static int serve(struct app *app, const struct settings *settings, int report)
     control_stop();
     callbacks_stop();
     pthread_join(milter, NULL);
+    tell_left_out(app, true);
     if (!app_stop(app))
         log_warning("lookups were still under way at the end");
     log_info("stopped");
     log_drain(LOG_PATIENCE_MS);
     return asked ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* What the files have to say while they are opened is logged in the form they ask for. */
+static void use_log_format(const struct app_options *options)
+{
+    struct fault told_later;
+    struct settings *settings = settings_load(options->config_path, options->overrides,
+                                              options->override_count, &told_later);
+    if (settings)
+        log_set_form(settings->log_format);
+    settings_free(settings);
 }
 
 static int run(struct command_line *line)
@@ -306,6 +330,8 @@ static int run(struct command_line *line)
         log_error("%s - the daemon does not start", fault.text);
         return EXIT_FAILURE;
     }
+    line->options.meanwhile = feed_watchdog;
+    use_log_format(&line->options);
     /* What is wrong with the files is told before the parent leaves, and before anything starts. */
     struct snapshot *checked = snapshot_open(&line->options, true, &fault);
     snapshot_close(checked);

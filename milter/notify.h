@@ -1,6 +1,6 @@
 /*
- * notify - tells systemd how we are: sd_notify(3). The one home of libsystemd. Does nothing where
- * nobody listens. Main thread.
+ * notify - tells systemd how we are: sd_notify(3). Its journal is shared/log_journal.h's. Does
+ * nothing where nobody listens. Main thread.
  */
 #ifndef MILTER_NOTIFY_H
 #define MILTER_NOTIFY_H

@@ -63,6 +63,7 @@
     X(mysql_failures, "SQL errors that concern the server, the session or the map")                \
     X(mysql_connects, "connections made to MySQL servers")                                         \
     X(log_lines_lost, "lines of the log that were lost: it was not read in time")                  \
+    X(log_lines_suppressed, "lines about recipients that log_rate_limit left out")                 \
     X(reloads, "configurations reloaded")                                                          \
     X(reload_failures, "reloads refused")
 

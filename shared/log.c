@@ -1,5 +1,6 @@
 #include "shared/log.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -8,27 +9,44 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shared/clock.h"
 #include "shared/counters.h"
+#include "shared/log_journal.h"
 #include "shared/text.h"
 
-enum { QUEUE_MAX = 4 * 1024 * 1024 }; /* bytes */
+enum {
+    QUEUE_MAX = 4 * 1024 * 1024, /* bytes */
+    PROGRAM_MAX = 64
+};
+
+enum destination { TO_STDERR = 0, TO_SYSLOG, TO_JOURNAL };
+
+/* Where a line goes, and how it is written there. */
+struct target {
+    enum destination destination;
+    enum log_form form;
+    int facility;
+    char program[PROGRAM_MAX];
+};
 
 static _Atomic int log_threshold = LEVEL_INFO;
 
 struct line {
     struct line *next;
+    enum destination destination;
     enum log_level level;
-    char text[];
+    size_t length;
+    char bytes[]; /* with a NUL behind them */
 };
 
 /* log_lock covers all of these; it is not held while anything is written that may wait. */
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t log_changed; /* a line was queued, or the queue is written */
-static bool log_to_syslog;
-static char log_name[64] = "rcpt-milter"; /* syslog keeps the pointer */
+static struct target log_target = {.facility = LOG_MAIL, .program = "rcpt-milter"};
+static char log_identity[PROGRAM_MAX]; /* syslog keeps the pointer */
 static bool log_threaded;
 static bool log_writing; /* the thread has lines that are no longer in the queue */
 static struct line *log_first, **log_end = &log_first;
@@ -37,66 +55,124 @@ static unsigned long log_lost; /* lines, since the last one that was written */
 
 void log_open(bool foreground, const char *name, int facility)
 {
+    bool journal = foreground && log_journal_is_stderr();
     pthread_mutex_lock(&log_lock);
-    snprintf(log_name, sizeof log_name, "%s", name);
-    log_to_syslog = !foreground;
-    if (!foreground)
-        openlog(log_name, LOG_PID, facility);
+    snprintf(log_target.program, sizeof log_target.program, "%s", name);
+    log_target.facility = facility;
+    log_target.destination = journal ? TO_JOURNAL : foreground ? TO_STDERR : TO_SYSLOG;
+    if (!foreground) {
+        memcpy(log_identity, log_target.program, sizeof log_identity);
+        openlog(log_identity, LOG_PID, facility);
+    }
+    pthread_mutex_unlock(&log_lock);
+}
+
+void log_set_form(enum log_form form)
+{
+    pthread_mutex_lock(&log_lock);
+    log_target.form = form;
     pthread_mutex_unlock(&log_lock);
 }
 
 /* ---- writing ---- */
 
-/* May wait for whoever reads the log. */
-static void write_line(bool to_syslog, const char *name, enum log_level level, const char *text)
+/* The bytes as they go there. */
+static void write_form(const struct log_entry *entry, const struct target *target,
+                       struct text *bytes)
 {
-    static const int priority[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
-    if (to_syslog) {
-        syslog(priority[level], "%s", text);
+    if (target->destination == TO_JOURNAL) {
+        log_format_journal(entry, target->form, target->program, target->facility, bytes);
         return;
     }
-    char bytes[LOG_LINE_MAX + sizeof log_name + 16];
-    int length = snprintf(bytes, sizeof bytes, "%s: %s\n", name, text);
-    ssize_t ignored = write(STDERR_FILENO, bytes, (size_t)length);
+    if (target->form == LOG_JSON) {
+        log_format_json(entry, target->program, bytes);
+    } else {
+        if (target->destination == TO_STDERR)
+            text_addf(bytes, "%s: ", target->program);
+        log_format_text(entry, bytes);
+    }
+    if (target->destination == TO_STDERR)
+        text_add_char(bytes, '\n');
+}
+
+/* May wait for whoever reads the log. */
+static void write_bytes(enum destination destination, enum log_level level, const char *bytes,
+                        size_t length)
+{
+    ssize_t ignored = 0;
+    switch (destination) {
+    case TO_STDERR:
+        ignored = write(STDERR_FILENO, bytes, length);
+        break;
+    case TO_SYSLOG:
+        syslog(log_priority(level), "%s", bytes);
+        break;
+    case TO_JOURNAL:
+        log_journal_send(bytes, length);
+        break;
+    }
     (void)ignored;
 }
 
 /* Lock held. Standard error takes a line now: a pipe that is ready has room for PIPE_BUF bytes, a
- * stream socket for many times that. Of the socket in syslog(3) nobody can tell. */
-static bool write_would_not_wait(void)
+ * stream socket for many times that. Of the sockets of syslog and the journal nobody can tell. */
+static bool write_would_not_wait(enum destination destination, size_t length)
 {
     struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
-    bool idle = !log_first && !log_writing;
-    return idle && (log_to_syslog ? !log_threaded : poll(&out, 1, 0) == 1);
+    if (log_first || log_writing)
+        return false;
+    if (!log_threaded && destination != TO_STDERR)
+        return true;
+    return destination == TO_STDERR && (length <= PIPE_BUF || !log_threaded) &&
+           poll(&out, 1, 0) == 1;
 }
 
 /* Lock held. */
-static void queue_line(enum log_level level, const char *text)
+static void queue_line(enum destination destination, enum log_level level, const char *bytes,
+                       size_t length)
 {
-    size_t size = sizeof(struct line) + strlen(text) + 1;
+    size_t size = sizeof(struct line) + length + 1;
     struct line *line = log_threaded && log_queued + size <= QUEUE_MAX ? malloc(size) : NULL;
     if (!line) {
         log_lost++;
         counter_add(COUNT_log_lines_lost);
         return;
     }
-    line->next = NULL;
-    line->level = level;
-    memcpy(line->text, text, strlen(text) + 1);
+    *line = (struct line){.destination = destination, .level = level, .length = length};
+    memcpy(line->bytes, bytes, length);
+    line->bytes[length] = '\0';
     *log_end = line;
     log_end = &line->next;
     log_queued += size;
     pthread_cond_broadcast(&log_changed);
 }
 
+static int64_t wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* By the thread. */
+static void write_lost(const struct target *target, unsigned long lost)
+{
+    char message[128], bytes[LOG_RECORD_MAX];
+    struct text text = text_on(bytes, sizeof bytes);
+    snprintf(message, sizeof message, "%lu lines of this log were lost: it was not read in time",
+             lost);
+    struct log_entry entry = {
+        .wall_ms = wall_ms(), .level = LEVEL_WARNING, .event = "daemon", .message = message};
+    write_form(&entry, target, &text);
+    write_bytes(target->destination, entry.level, bytes, text.length);
+}
+
 /* Lock held; given up while it writes. */
 static void write_queue(void)
 {
-    char name[sizeof log_name];
+    struct target target = log_target;
     struct line *line = log_first;
     unsigned long lost = log_lost;
-    bool to_syslog = log_to_syslog;
-    memcpy(name, log_name, sizeof name);
     log_first = NULL;
     log_end = &log_first;
     log_queued = 0;
@@ -105,16 +181,12 @@ static void write_queue(void)
     pthread_mutex_unlock(&log_lock);
     while (line) {
         struct line *next = line->next;
-        write_line(to_syslog, name, line->level, line->text);
+        write_bytes(line->destination, line->level, line->bytes, line->length);
         free(line);
         line = next;
     }
-    if (lost > 0) {
-        char text[128];
-        snprintf(text, sizeof text,
-                 "warning: %lu lines of this log were lost: it was not read in time", lost);
-        write_line(to_syslog, name, LEVEL_WARNING, text);
-    }
+    if (lost > 0)
+        write_lost(&target, lost);
     pthread_mutex_lock(&log_lock);
     log_writing = false;
     pthread_cond_broadcast(&log_changed);
@@ -168,21 +240,31 @@ bool log_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&log_threshold, memory_order_relaxed);
 }
 
-static void log_line(enum log_level level, const char *format, va_list args)
+void log_entry(struct log_entry entry)
 {
-    static const char *const word[] = {"error: ", "warning: ", "", ""};
-    char raw[LOG_LINE_MAX], line[LOG_LINE_MAX];
-    vsnprintf(raw, sizeof raw, format, args);
-    struct text text = text_on(line, sizeof line);
-    text_add(&text, word[level]);
-    text_add_printable(&text, raw, strlen(raw));
+    char bytes[LOG_RECORD_MAX];
+    struct text text = text_on(bytes, sizeof bytes);
+    if (!log_enabled(entry.level))
+        return;
+    pthread_mutex_lock(&log_lock);
+    struct target target = log_target;
+    pthread_mutex_unlock(&log_lock);
+    entry.wall_ms = wall_ms();
+    write_form(&entry, &target, &text);
 
     pthread_mutex_lock(&log_lock);
-    if (write_would_not_wait())
-        write_line(log_to_syslog, log_name, level, line);
+    if (write_would_not_wait(target.destination, text.length))
+        write_bytes(target.destination, entry.level, bytes, text.length);
     else
-        queue_line(level, line);
+        queue_line(target.destination, entry.level, bytes, text.length);
     pthread_mutex_unlock(&log_lock);
+}
+
+static void log_line(enum log_level level, const char *format, va_list args)
+{
+    char message[LOG_LINE_MAX + 1]; /* one more, so that a cut is seen */
+    vsnprintf(message, sizeof message, format, args);
+    log_entry((struct log_entry){.level = level, .event = "daemon", .message = message});
 }
 
 #define LOG_FUNCTION(function, level)                                                              \

@@ -14,8 +14,8 @@ HOMES = {
     r"sodium.*": {"shared/digest.c"},
     r"uni(case|norm|str)\.h": {"shared/unicode.c"},
     r"idn2\.h": {"shared/idn.c"},
-    r"systemd/.*": {"milter/notify.c"},
-    r"syslog\.h": {"shared/log.c", "config/values.c"},
+    r"systemd/.*": {"milter/notify.c", "shared/log_journal.c"},
+    r"syslog\.h": {"shared/log.c", "shared/log_format.c", "config/values.c"},
 }
 
 STANDARD = set("""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 
+from log_grammar import check_log
 from milter_client import MilterClient, ask_milter
 from processes import Process, wait_until
 
@@ -61,6 +62,8 @@ class RcptMilter(Process):
         self.state.mkdir()
         self.conf = self.directory / "rcpt-milter.conf"
         self.reports = self.directory / "report"
+        self.log_checked = 0
+        self.forms = set()  # of the lines since then
         self.wrapper = wrapper
         self.arguments = [*["-v"] * verbose, *arguments]
         self.environment = {
@@ -76,6 +79,7 @@ class RcptMilter(Process):
 
     def write_config(self, **changes):
         self.config.update(changes)
+        self.forms.add(self.config.get("log_format") or "text")
         self.conf.write_text("".join(f"{k} = {v}\n" for k, v in self.config.items() if v is not None))
 
     # its life
@@ -98,6 +102,7 @@ class RcptMilter(Process):
         mark = self.log.end()
         self.start(ready=False)
         status = self.child.wait(60)
+        self.check_log()
         return status, self.log.text(mark)
 
     def answers(self):
@@ -111,10 +116,19 @@ class RcptMilter(Process):
         """TERM, and everything that must hold then."""
         if not self.alive():
             self.check_reports()
+            self.check_log()
             return
         status = self.end(signal.SIGTERM, 60)
         self.check_reports()
+        self.check_log()
         assert status == 0, f"exit status {status}; its log ends:\n" + self.log.text()[-3000:]
+
+    def check_log(self):
+        """Every line it has written is one that we know."""
+        since, self.log_checked = self.log_checked, self.log.end()
+        form = self.forms.pop() if len(self.forms) == 1 else None
+        self.forms = {self.config.get("log_format") or "text"}
+        check_log(self.log.bytes(since), self.config.get("syslog_name") or "rcpt-milter", form)
 
     def check_reports(self):
         """No sanitizer has complained."""
@@ -124,9 +138,15 @@ class RcptMilter(Process):
             report.rename(report.with_name("seen-" + report.name))
         assert not text, text
 
-    def reload(self, **changes):
-        """New parameters, SIGHUP, and back when they are in force."""
-        self._reload(changes, "reloads")
+    def reload(self, force=False, **changes):
+        """New parameters, SIGHUP, and back when they are in force. `force` where recipients that were
+        found before are not to be found any more."""
+        if not force:
+            self._reload(changes, "reloads")
+            return
+        self.write_config(**changes)
+        done = self.ctl("reload", "--force")
+        assert done.returncode == 0, done
 
     def reload_refused(self, **changes):
         """The same with a configuration it must not take; returns what it logged."""

@@ -225,7 +225,7 @@ def test_a_sentinel_whose_domain_is_lost_is_missing(world, own_directory, own_re
                           domain_maps=f"texthash:{domains}", foreign_reply="550 5.1.2 not ours",
                           **SENTINEL)  # fmt: skip
     assert milter.ask("a@elsewhere.test").codes == (550, "5.1.2")
-    milter.reload(domain_maps="inline:{other.test=1}")
+    milter.reload(force=True, domain_maps="inline:{other.test=1}")
     assert milter.ask("alice@example.test").codes == HELD
 
 

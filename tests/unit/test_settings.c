@@ -117,6 +117,9 @@ static void the_defaults_are_those_of_the_design(void **state)
     assert_true(settings->exempt_authenticated);
     assert_int_equal(settings->log_level, LEVEL_INFO);
     assert_false(settings->log_known);
+    assert_int_equal(settings->log_format, LOG_TEXT);
+    assert_int_equal(settings->log_rate_limit.count, 200);
+    assert_int_equal(settings->log_rate_limit.window_s, 1);
     assert_int_equal(settings->syslog_facility, LOG_MAIL);
     assert_string_equal(settings->syslog_name, "rcpt-milter");
     settings_free(settings);
@@ -332,6 +335,9 @@ static void a_wrong_word_is_answered_with_the_right_ones(void **state)
     assert_refused("role = master", "1: role: \"master\" is not one of primary fallback");
     assert_refused("role =", "1: role: \"\" is not one of primary fallback");
     assert_refused("log_known = true", "1: log_known: \"true\" is not one of yes no");
+    assert_refused("log_format = xml", "1: log_format: \"xml\" is not one of text json");
+    assert_refused("log_rate_limit = 200/1500ms",
+                   "1: log_rate_limit: \"200/1500ms\" is not over a whole number of seconds");
     assert_refused("log_level = warn",
                    "1: log_level: \"warn\" is not one of error warning info debug");
     assert_refused("syslog_facility = kern",
