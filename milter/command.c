@@ -9,6 +9,7 @@
 #include "milter/command_learn.h"
 #include "milter/command_ledger.h"
 #include "milter/command_lookup.h"
+#include "milter/doctor.h"
 #include "milter/gauges.h"
 #include "milter/learn.h"
 #include "milter/version.h"
@@ -256,6 +257,8 @@ static const struct command rows[] = {
     {"status", "", "how the daemon and its servers are", .needs_snapshot = true, .run = run_status},
     {"stats", "[--json | --prometheus | --reset]", "the counters and gauges",
      .needs_snapshot = true, .run = run_stats},
+    {"doctor", "[--postfix DIR] [--domain NAME]...",
+     "what in Postfix or the DNS would break the two promises", .client = doctor_run},
     {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", .needs_snapshot = true,
      .run = run_flush},
     {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known",
