@@ -11,6 +11,7 @@
 #include "milter/command_lookup.h"
 #include "milter/doctor.h"
 #include "milter/gauges.h"
+#include "milter/import.h"
 #include "milter/learn.h"
 #include "milter/version.h"
 #include "shared/counters.h"
@@ -263,6 +264,8 @@ static const struct command rows[] = {
      .run = run_flush},
     {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known",
      .needs_snapshot = true, .run = run_hold},
+    {"import-postfix", "[--postfix DIR] [--role ROLE] [--partial]",
+     "print a configuration made from Postfix's", .client = import_run},
     {"learn", "[--skip N] FILE | - | --from MAP", "fill the known-good store from a list or a map",
      .needs_snapshot = true, .run = command_learn, .client = learn_run},
     {"release", "", "end a hold", .needs_snapshot = true, .run = run_release},
