@@ -246,22 +246,43 @@ void doctor_wanted_milters(const struct doctor_facts *facts, const struct postco
     }
 }
 
+/* postconf -P takes no white space in a value: commas do as well, in lists and in braces. */
+static void add_without_space(struct text *text, const char *value)
+{
+    static const char separators[] = ", \t";
+    while (*value) {
+        size_t gap = strspn(value, separators), word = strcspn(value + gap, separators);
+        char last = text->bytes[text->length - 1];
+        if (gap > 0 && last != '=' && last != '{' && value[gap] != '}' && word > 0)
+            text_add_char(text, ',');
+        text_add_bytes(text, value + gap, word);
+        value += gap + word;
+    }
+}
+
+/* Between single quotes of a shell. */
+static void add_quoted(struct text *text, const char *value)
+{
+    for (; *value; value++)
+        text_add(text, *value == '\'' ? "'\\''" : (char[]){*value, '\0'});
+}
+
 void doctor_change(const struct doctor_facts *facts, const char *service, const char *name,
                    const char *value, struct text *change)
 {
+    char buffer[2 * WORD_MAX];
+    struct text line = text_on(buffer, sizeof buffer);
     bool alone = postconf_overrides(facts->postfix, service, name);
-    if (change->length > 0)
-        text_add_char(change, '\n');
-    text_add(change, "postconf");
+    text_addf(&line, "%s%s%s =%s", alone ? service : "", alone ? "/" : "", name, *value ? " " : "");
+    if (alone)
+        add_without_space(&line, value);
+    else
+        text_add(&line, value);
+    text_add(change, change->length > 0 ? "\npostconf" : "postconf");
     if (facts->directory)
         text_addf(change, " -c %s", facts->directory);
-    text_addf(change, alone ? " -P '%s/%s =" : " -e '%s%s =", alone ? service : "", name);
-    text_add(change, *value ? " " : "");
-    for (; *value; value++) {
-        if (*value == '\'')
-            text_add(change, "'\\'");
-        text_add_char(change, *value);
-    }
+    text_add(change, alone ? " -P '" : " -e '");
+    add_quoted(change, buffer);
     text_add_char(change, '\'');
 }
 
