@@ -53,7 +53,9 @@ bool doctor_unlisted_recipients(const struct doctor_facts *facts,
     const char *code = "";
     bool only_relay = true;
     struct text maps = text_on(names, sizeof names), lists = text_on(buffer, sizeof buffer);
-    bool always = strcmp(value_of(facts, service, "smtpd_reject_unlisted_recipient"), "yes") == 0;
+    bool always = strcmp(value_of(facts, service, "smtpd_reject_unlisted_recipient"), "yes") == 0 &&
+                  !postconf_list_has(value_of(facts, service, "receive_override_options"),
+                                     "no_unknown_recipient_checks");
     bool listed = doctor_restricts(facts, service->name, "reject_unlisted_recipient", &lists);
     for (size_t i = 0; (always || listed) && i < 4; i++) {
         const struct doctor_class *class = &doctor_classes[i];

@@ -202,6 +202,12 @@ def test_what_only_defers_is_well_on_a_primary_that_bounces_nobody(scratch, chan
     assert len(findings(patient.write().doctor())) == 1
 
 
+def test_a_service_that_is_told_not_to_check_recipients_is_well(scratch):
+    patient = Patient(scratch)
+    patient.main.update({**VIRTUAL, "receive_override_options": "no_unknown_recipient_checks"})
+    assert findings(patient.write().doctor()) == []
+
+
 # ---- master.cf ----
 
 
