@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import rcptctl, wait_until
+from harness import World, ask_postfix, rcptctl, wait_until
 from processes import Process
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -452,3 +452,64 @@ def test_every_finding_is_tested_here_and_in_the_manual():
     documented = re.findall(r"^\.It Cm (\w+)", re.search(r"(?ms)^\.Sh FINDINGS\n(.*?)^\.Sh ", manual)[1], re.M)
     assert len(rows) > 10 and sorted(rows) == sorted(documented)
     assert [row for row in rows if f'"{row}"' not in here] == []
+
+
+# ---- that Postfix does what the findings say ----
+
+LISTENERS = {
+    "unlisted": {},
+    "told not to": {"smtpd_reject_unlisted_recipient": "no"},
+    "override": {"receive_override_options": "no_unknown_recipient_checks"},
+    "users only": {
+        "smtpd_reject_unlisted_recipient": "no",
+        "smtpd_recipient_restrictions": "check_recipient_access inline:{mx.test=reject_unlisted_recipient}",
+    },
+    "deferring": {"relay_domains_reject_code": "454"},
+    "soft": {"smtpd_milters": "MILTER", "soft_bounce": "yes", "smtpd_reject_unlisted_recipient": "no"},
+    "hard": {"smtpd_milters": "MILTER", "smtpd_reject_unlisted_recipient": "no"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def asked(scratch):
+    """asked(listener, recipient) -> the code of a real Postfix."""
+    with World(scratch) as world:
+        mx = world.postfix_not_started(
+            relay_domains="example.test", relay_recipient_maps="inline:{alice@example.test=x}",
+            canonical_maps="inline:{old@example.test=alice@example.test}",
+            recipient_canonical_maps="inline:{older@example.test=alice@example.test}",
+            local_recipient_maps="inline:{alice=x}",
+        )  # fmt: skip
+        milter = world.milter(socket_directory=mx.milter_directory(), role="fallback",
+                              recipient_maps="inline:{alice@example.test=x}")  # fmt: skip
+        for name, options in LISTENERS.items():
+            options = {key: value.replace("MILTER", mx.milter(milter.socket)) for key, value in options.items()}
+            mx.listeners[name.replace(" ", "-")] = options
+        mx.start()
+        yield lambda name, *who: [ask_postfix(mx.port(name.replace(" ", "-")), one).code for one in who]
+
+
+def test_postfix_settles_unlisted_recipients_unless_told_not_to(asked):
+    assert asked("unlisted", "alice@example.test", "ghost@example.test") == [250, 550]
+    assert asked("told not to", "ghost@example.test") == [250]
+    assert asked("override", "ghost@example.test") == [250]
+
+
+def test_postfix_takes_whom_a_canonical_map_rewrites(asked):
+    """So import-postfix carries these maps over."""
+    assert asked("unlisted", "old@example.test", "older@example.test") == [250, 250]
+
+
+def test_postfix_can_be_left_to_check_the_users_of_the_host(asked):
+    """As import-postfix advises."""
+    assert asked("users only", "ghost@example.test", "alice@mx.test", "ghost@mx.test") == [250, 250, 550]
+
+
+def test_postfix_refuses_a_domain_that_its_table_has_not_unless_told_to_defer(asked):
+    assert asked("unlisted", "alice@gone.test") == [554]
+    assert asked("deferring", "alice@gone.test") == [454]
+
+
+def test_postfix_makes_a_4xx_of_our_5xx_with_soft_bounce(asked):
+    assert asked("hard", "ghost@example.test") == [550]
+    assert asked("soft", "ghost@example.test") == [450]
