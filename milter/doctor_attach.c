@@ -43,6 +43,11 @@ bool doctor_not_attached(const struct doctor_facts *facts, const struct postconf
     text_add(&finding->what, "smtpd_milters does not name rcpt-milter's socket");
     struct text wanted = text_on(value, sizeof value);
     doctor_wanted_milters(facts, service, "", &wanted, &others);
+    bool tempfail = strcmp(value_of(facts, service, "milter_default_action"), "tempfail") == 0;
+    if (others > 0 && !tempfail) { /* they keep theirs; default_action tells the same */
+        wanted = text_on(value, sizeof value);
+        doctor_wanted_milters(facts, service, "default_action=tempfail", &wanted, &others);
+    }
     doctor_change(facts, service->name, "smtpd_milters", value, &finding->change);
     return true;
 }

@@ -78,12 +78,14 @@ void import_add_map(struct import_plan *plan, struct text *list, const char *par
         return;
     if (!text.overflow && opens(ours, &why)) {
         if (index)
-            import_note(plan, "%s: %s is read as text, %s; whoever runs postmap changes it first",
+            import_note(plan,
+                        "%s: %s is read as %s: what stands there counts at once, without postmap",
                         parameter, map, ours);
         add_to_list(list, ours);
         return;
     }
-    import_leave_out(plan, "%s: %s: %s", parameter, map, why.text);
+    bool same = strcmp(map, ours) == 0; /* then `why` names it */
+    import_leave_out(plan, "%s: %s%s%s", parameter, same ? "" : map, same ? "" : ": ", why.text);
     if (!plan->partial)
         add_to_list(list, map);
     else if (recipients)

@@ -163,7 +163,8 @@ void import_plan_make(struct import_plan *plan)
     plan->left_out = text_on(plan->words[1], IMPORT_NOTES_MAX);
     if (plan_classes(plan)) {
         /* Whoever is in one of these is a recipient, whatever the class: smtpd_check.c. */
-        add_maps(plan, "virtual_alias_maps");
+        if (*value(plan, "virtual_alias_domains") == '\0') /* else they are there already */
+            add_maps(plan, "virtual_alias_maps");
         add_maps(plan, "canonical_maps");
         add_maps(plan, "recipient_canonical_maps");
         explain_bare_users(plan);

@@ -211,6 +211,7 @@ def test_a_service_that_is_told_not_to_check_recipients_is_well(scratch):
 # ---- master.cf ----
 
 
+@pytest.mark.sanitizer
 def test_what_one_service_overrides_is_told_and_changed_there(scratch):
     patient = Patient(scratch)
     patient.master += "smtpd pass - - n - - smtpd\n  -o soft_bounce=yes\n  -o smtpd_milters=inet:localhost:1\n"
@@ -254,6 +255,7 @@ def test_a_host_without_an_smtpd_for_strangers_is_told(scratch):
 # ---- the socket ----
 
 
+@pytest.mark.sanitizer
 @pytest.mark.parametrize("what, mode", [("directory", 0o2700), ("directory", 0o2740), ("socket", 0o600), ("socket", 0o640)])
 def test_a_socket_that_postfix_may_not_open_is_told(scratch, what, mode):
     patient = Patient(scratch)
@@ -399,6 +401,7 @@ MX_ROWS = [
 ]
 
 
+@pytest.mark.sanitizer
 @pytest.mark.parametrize("here", [{"myhostname": "last.mx.test"}, {"inet_interfaces": "198.51.100.9"},
                                   {"proxy_interfaces": "198.51.100.9"}], ids=str)  # fmt: skip
 @pytest.mark.parametrize("role", ROLES)
