@@ -37,7 +37,7 @@ INSTRUMENT := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all 
 OUR_CFLAGS := -std=c11 -pthread -Wall -Wextra -Wshadow -Wstrict-prototypes $(WERROR) $(INSTRUMENT)
 OUR_CPPFLAGS := -I. -D_GNU_SOURCE -MMD -MP $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 # libmilter and LMDB have pkg-config files on Debian only, libunistring nowhere.
-OUR_LDLIBS := -lmilter -llmdb -lunistring $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+OUR_LDLIBS := -lmilter -llmdb -lunistring -lresolv $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 COMPILE  := $(CC) $(OUR_CPPFLAGS) $(CPPFLAGS) $(OUR_CFLAGS) $(CFLAGS)
 LINK     := $(CC) $(OUR_CFLAGS) $(CFLAGS) $(LDFLAGS)
 

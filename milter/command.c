@@ -9,7 +9,9 @@
 #include "milter/command_learn.h"
 #include "milter/command_ledger.h"
 #include "milter/command_lookup.h"
+#include "milter/doctor.h"
 #include "milter/gauges.h"
+#include "milter/import.h"
 #include "milter/learn.h"
 #include "milter/version.h"
 #include "shared/counters.h"
@@ -259,10 +261,14 @@ static const struct command rows[] = {
     {"status", "", "how the daemon and its servers are", .needs_snapshot = true, .run = run_status},
     {"stats", "[--json | --prometheus | --reset]", "the counters and gauges",
      .needs_snapshot = true, .run = run_stats},
+    {"doctor", "[--postfix DIR] [--domain NAME]...",
+     "what in Postfix or the DNS would break the two promises", .client = doctor_run},
     {"flush", "ADDRESS | DOMAIN | --all", "forget what the caches hold", .needs_snapshot = true,
      .run = run_flush},
     {"hold", "[TIME]", "bounce nobody for that long (1h), whatever is known",
      .needs_snapshot = true, .run = run_hold},
+    {"import-postfix", "[--postfix DIR] [--role ROLE] [--partial]",
+     "print a configuration made from Postfix's", .client = import_run},
     {"learn", "[--skip N] FILE | - | --from MAP", "fill the known-good store from a list or a map",
      .needs_snapshot = true, .run = command_learn, .client = learn_run},
     {"release", "", "end a hold", .needs_snapshot = true, .run = run_release},

@@ -42,10 +42,10 @@ def rcptctl_options(root):
 
 def rcptctl_commands(root):
     """With their own options: "stats --json --reset"."""
-    rows = re.findall(r'^\s*\{"([a-z]+)",\s*"([^"]*)"', read(root / "milter/command.c"), re.M)
+    rows = re.findall(r'^\s*\{"([a-z-]+)",\s*"([^"]*)"', read(root / "milter/command.c"), re.M)
     coded = {" ".join([name, *sorted(re.findall(r"--[a-z-]+", arguments))])
              for name, arguments in rows}
-    items = re.findall(r"^\.It Cm (\w+)(.*)", section(root / MAN / "rcptctl.8", "DESCRIPTION"), re.M)
+    items = re.findall(r"^\.It Cm ([\w-]+)(.*)", section(root / MAN / "rcptctl.8", "DESCRIPTION"), re.M)
     documented = {" ".join([name, *sorted("-" + option for option in
                                           re.findall(r"Fl (-[a-z-]+)", arguments))])
                   for name, arguments in items}

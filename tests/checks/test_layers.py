@@ -16,11 +16,12 @@ HOMES = {
     r"idn2\.h": {"shared/idn.c"},
     r"systemd/.*": {"milter/notify.c", "shared/log_journal.c"},
     r"syslog\.h": {"shared/log.c", "shared/log_format.c", "config/values.c"},
+    r"resolv\.h|arpa/nameser\.h": {"milter/doctor_dns.c"},
 }
 
 STANDARD = set("""
-    arpa/inet.h assert.h ctype.h dirent.h errno.h fcntl.h getopt.h grp.h inttypes.h limits.h
-    locale.h netdb.h netinet/in.h netinet/tcp.h poll.h pthread.h pwd.h sched.h setjmp.h signal.h stdarg.h
+    arpa/inet.h assert.h ctype.h dirent.h errno.h fcntl.h getopt.h grp.h ifaddrs.h inttypes.h limits.h
+    locale.h netdb.h netinet/in.h netinet/tcp.h poll.h pthread.h pwd.h sched.h setjmp.h signal.h spawn.h stdarg.h
     stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h sys/eventfd.h
     sys/file.h sys/ioctl.h sys/mman.h sys/prctl.h sys/resource.h sys/signalfd.h sys/socket.h sys/stat.h sys/time.h
     sys/types.h sys/uio.h sys/un.h sys/wait.h sysexits.h time.h unistd.h wchar.h wctype.h

@@ -199,10 +199,10 @@ def rcpt_milter(*arguments, **options):
     return _run("rcpt-milter", arguments, **options)
 
 
-def _run(program, arguments, limit=60, **options):
+def _run(program, arguments, limit=60, wrapper=(), **options):
     with tempfile.TemporaryDirectory(prefix="rm-run-") as directory:
         done = subprocess.run(
-            [str(build_directory() / program), *map(str, arguments)],
+            [*wrapper, str(build_directory() / program), *map(str, arguments)],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace",
             timeout=limit, env={**os.environ, **sanitizer_environment(f"{directory}/report")},
             **options,
