@@ -187,12 +187,22 @@ static void keep_lag(struct finding *absent, const struct finding *finding)
 void maps_find(const struct maps *maps, const char *key, struct deadline deadline,
                struct trace *trace, struct finding *finding)
 {
+    maps_find_unless(maps, key, deadline, trace, NULL, NULL, finding);
+}
+
+void maps_find_unless(const struct maps *maps, const char *key, struct deadline deadline,
+                      struct trace *trace, maps_unless *unless, void *context,
+                      struct finding *finding)
+{
     struct finding trouble = {.answer = UNAVAILABLE}, absent = {.answer = ABSENT};
     bool failed = false, late = false;
     for (size_t i = 0; i < maps->count; i++) {
         map_ask(&maps->list[i], key, deadline, trace, finding);
-        if (finding->answer == FOUND)
-            return;
+        if (finding->answer == FOUND) {
+            if (!unless || !unless(context, finding->value))
+                return;
+            continue;
+        }
         if (finding->answer == ABSENT) {
             keep_lag(&absent, finding);
             continue;
