@@ -49,25 +49,13 @@ static void find_domain(struct question *question, const char *domain, struct fi
     }
 }
 
-/* Under each spelling of the domain there is a catch-all for. */
-static void find_domain_of(struct question *question, const struct address_probes *probes,
-                           struct finding *sum)
-{
-    for (size_t i = 0; i < probes->count && sum->answer != FOUND; i++) {
-        const char *domain = domain_of_catch_all(probes->key[i]);
-        if (domain)
-            find_domain(question, domain, sum);
-    }
-}
-
 /* Sets the standing when domain_maps settles the matter. */
-static bool ask_domain_maps(struct question *question, const struct address_probes *probes,
-                            struct outcome *outcome)
+static bool ask_domain_maps(struct question *question, struct outcome *outcome)
 {
     if (maps_empty(question->domain_maps))
         return false;
     struct finding sum = {.answer = ABSENT};
-    find_domain_of(question, probes, &sum);
+    find_domain(question, question->address->domain, &sum);
     keep_lag(question, &sum);
     if (sum.answer == FOUND)
         return false;
@@ -108,17 +96,6 @@ static bool ask_access_domain(struct access_search *search, const char *domain)
     return false;
 }
 
-/* "user@" of "user@domain"; 0 where an earlier probe has the same one, or there is no user. */
-static size_t user_length(const struct address_probes *probes, size_t i)
-{
-    const char *key = probes->key[i];
-    size_t length = (size_t)(strrchr(key, '@') - key) + 1;
-    for (size_t j = 0; j < i; j++)
-        if (strncmp(probes->key[j], key, length) == 0 && !strchr(probes->key[j] + length, '@'))
-            return 0;
-    return length > 1 ? length : 0;
-}
-
 /* access(5): the address in its forms, the domain and what stands above it, "user@". The catch-all
  * is ours. */
 static bool search_access_maps(struct access_search *search, const struct address_probes *probes)
@@ -126,14 +103,12 @@ static bool search_access_maps(struct access_search *search, const struct addres
     for (size_t i = 0; i < probes->count; i++)
         if (ask_access_key(search, probes->key[i], strlen(probes->key[i])))
             return true;
+    if (ask_access_domain(search, search->question->address->domain))
+        return true;
     for (size_t i = 0; i < probes->count; i++) {
-        const char *domain = domain_of_catch_all(probes->key[i]);
-        if (domain && ask_access_domain(search, domain))
-            return true;
-    }
-    for (size_t i = 0; i < probes->count; i++) {
-        size_t length = user_length(probes, i);
-        if (length > 0 && ask_access_key(search, probes->key[i], length))
+        const char *key = probes->key[i];
+        size_t length = (size_t)(strrchr(key, '@') - key) + 1;
+        if (length > 1 && ask_access_key(search, key, length))
             return true;
     }
     return false;
@@ -227,23 +202,21 @@ static size_t probe_alike(const struct address_probes *probes, const char *found
     return 0;
 }
 
-/* Nobody in the target's domain: does that mean anything? */
-static void judge_absence(struct question *question, const struct address_probes *target_probes,
-                          const char *target, struct finding *sum)
+/* Nobody found in the target's domain: that says something only of a domain of ours. */
+static void judge_absence(struct question *question, const struct address *target,
+                          struct finding *sum)
 {
     struct finding domain = {.answer = ABSENT};
-    find_domain_of(question, target_probes, &domain);
-    if (domain.answer == FOUND)
-        return;
-    if (domain.answer == UNAVAILABLE) {
+    find_domain(question, target->domain, &domain);
+    if (domain.answer == ABSENT) {
+        trace_add(question->trace,
+                  "follow_domain_alias: %s is not in domain_maps, so who is there "
+                  "is not known here: the alias counts",
+                  target->domain);
+        finding_set_found(sum, NULL);
+    } else if (domain.answer == UNAVAILABLE && sum->answer == ABSENT) {
         *sum = domain;
-        return;
     }
-    trace_add(question->trace,
-              "follow_domain_alias: %s is not in domain_maps, so who is there is "
-              "not known here: the alias counts",
-              target);
-    finding_set_found(sum, NULL);
 }
 
 /* The catch-all points to another domain: whom that has counts. Whatever could not be asked before
@@ -259,8 +232,8 @@ static void follow_alias(struct question *question, const struct address_probes 
     find_recipient(question, &there, NULL, sum, &found_there);
     if (sum->answer == FOUND)
         *found = probe_alike(probes, there.key[found_there]);
-    else if (sum->answer == ABSENT)
-        judge_absence(question, &there, alias->target.domain, sum);
+    else
+        judge_absence(question, &alias->target, sum);
 }
 
 static void ask_recipient_maps(struct question *question, const struct address_probes *probes,
@@ -304,8 +277,7 @@ void question_put(struct question *question, struct outcome *outcome)
 {
     struct address_probes probes;
     address_probes(question->address, question->delimiters, &probes);
-    if (!ask_domain_maps(question, &probes, outcome) &&
-        !ask_access_maps(question, &probes, outcome))
+    if (!ask_domain_maps(question, outcome) && !ask_access_maps(question, &probes, outcome))
         ask_recipient_maps(question, &probes, outcome);
     if (outcome->standing == STANDING_ABSENT && question->defer_if_reject) {
         outcome->standing = STANDING_OVERRIDE;

@@ -8,17 +8,18 @@
  * With follow_domain_alias a catch-all whose value is another domain (`@alias.example` ->
  * `@target.example`) is not by itself FOUND. The same local part is looked up in that domain, and:
  *
- *   found there               FOUND
- *   absent there              ABSENT, if domain_maps has the domain, and no map failed on the way
- *   absent, and not ours      FOUND: the mail goes elsewhere, and our maps do not know who is there
- *   unavailable               UNAVAILABLE
+ *   found there                             FOUND
+ *   else, domain_maps has no such domain    FOUND: the mail goes elsewhere, and our maps do not
+ *                                           know who is there
+ *   else, some lookup on either walk failed UNAVAILABLE
+ *   else                                    ABSENT
  *
  * That is done once. Where the second domain's catch-all points to a third one, or back (a chain, a
  * loop), that is FOUND, as it is without follow_domain_alias and to Postfix's own check: Postfix
  * follows a chain to its end, so a recipient may well exist; UNAVAILABLE would bounce him on a
- * fallback, or hold his mail until the sender gives up; and ABSENT is not proven. What a loop takes
- * in, Postfix refuses or returns at once, so its sender hears of it, too. For the same reason a map
- * that says more than "@target" (two domains, another address) is FOUND.
+ * fallback, or hold his mail until the sender gives up; and ABSENT is not proven. A loop Postfix
+ * defers itself (451 4.6.0 after DATA), until somebody mends it: bouncing on it would not be better.
+ * For the same reason a map that says more than "@target" (two domains, another address) is FOUND.
  */
 #ifndef DB_QUESTION_H
 #define DB_QUESTION_H

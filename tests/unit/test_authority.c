@@ -372,6 +372,8 @@ static void an_alias_of_a_domain_that_is_not_ours_is_a_catch_all(void **state)
     (void)state;
     FROM_SCRIPT("@alias.example=@elsewhere.example")
     assert_int_equal(ASK_ALIAS("bob@alias.example").standing, STANDING_KNOWN);
+    FROM_SCRIPT("@alias.example=@elsewhere.example", "bob@elsewhere.example!fails")
+    assert_int_equal(ASK_ALIAS("bob@alias.example").standing, STANDING_KNOWN);
 
     static const char *const domain_maps[] = {
         "domain_maps=inline:{alias.example=1}",
