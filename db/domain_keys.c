@@ -35,8 +35,7 @@ const char *domain_of_catch_all(const char *key)
     return key[0] == '@' && key[1] != '\0' && !strchr(key + 1, '@') ? key + 1 : NULL;
 }
 
-/* The address with another domain; false where that is none. */
-static bool move_address(const struct address *address, const char *domain, size_t length,
+bool domain_move_address(const struct address *address, const char *domain, size_t length,
                          struct address *moved)
 {
     char bytes[ADDRESS_KEY_MAX];
@@ -55,7 +54,8 @@ bool domain_alias_target(const struct address *address, const char *value, struc
         return false;
     for (value += strspn(value, separators); *value; value += strspn(value, separators)) {
         size_t length = strcspn(value, separators);
-        if (*value != '@' || !move_address(address, value + 1, length - 1, any ? &again : target))
+        if (*value != '@' ||
+            !domain_move_address(address, value + 1, length - 1, any ? &again : target))
             return false;
         if (any && strcmp(again.domain, target->domain) != 0)
             return false;

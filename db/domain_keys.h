@@ -41,4 +41,8 @@ const char *domain_of_catch_all(const char *key);
  */
 bool domain_alias_target(const struct address *address, const char *value, struct address *target);
 
+/* The address with `length` bytes of another domain; false where these are none. */
+bool domain_move_address(const struct address *address, const char *domain, size_t length,
+                         struct address *moved);
+
 #endif

@@ -250,6 +250,8 @@ static void ask_recipient_maps(struct question *question, const struct address_p
     if (sum.answer != FOUND && alias.is_set)
         follow_alias(question, probes, &alias, &sum, &found);
     keep_lag(question, &sum);
+    if (sum.answer != FOUND && alias.is_set)
+        strcpy(outcome->alias_target, alias.target.domain);
     if (sum.answer == UNAVAILABLE) {
         become_unavailable(outcome, &sum);
         return;

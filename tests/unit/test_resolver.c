@@ -572,7 +572,9 @@ static void behind_an_alias_the_recipient_is_confirmed_and_not_the_domain(void *
     node_close(&node);
 }
 
-static void once_aliases_are_followed_strangers_are_held_for_removal_grace(void **state)
+/* It was known good as a catch-all before it was followed, or comes with every list that is learnt.
+ */
+static void an_alias_that_is_there_holds_no_stranger(void **state)
 {
     (void)state;
     struct node node = STORE_NODE(ALIAS);
@@ -580,16 +582,53 @@ static void once_aliases_are_followed_strangers_are_held_for_removal_grace(void 
     assert_true(is_in_store("@alias.example"));
     node_close(&node);
 
-    node = STORE_NODE(ALIAS, "follow_domain_alias=yes", "removal_grace=100s");
+    node = STORE_NODE(ALIAS, "follow_domain_alias=yes");
     struct outcome outcome = find(&node, "nobody@alias.example");
     assert_int_equal(outcome.standing, STANDING_ABSENT);
-    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
-    expect(&node, "bob@alias.example", STANDING_KNOWN);
-    node_close(&node);
-    node = STORE_NODE(ALIAS, "follow_domain_alias=yes", "removal_grace=0");
-    outcome = find(&node, "nobody@alias.example");
-    assert_int_equal(outcome.standing, STANDING_ABSENT);
     assert_int_equal(outcome.interlock, INTERLOCK_NONE);
+    assert_false(outcome.vanished);
+    know("gone+x@alias.example", clock_wall_s(), 0);
+    outcome = find(&node, "gone+x@alias.example"); /* one who was there himself is held */
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_true(outcome.vanished);
+    node_close(&node);
+}
+
+static void behind_an_alias_whoever_is_known_good_at_the_target_is(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE(ALIAS, "follow_domain_alias=yes");
+    know("gone@target.example", clock_wall_s() - 86400, 0);
+    struct outcome outcome = find(&node, "gone+x@alias.example");
+    assert_int_equal(outcome.standing, STANDING_ABSENT);
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_true(outcome.vanished);
+    assert_true(is_in_store("gone@target.example")); /* and written that it is gone */
+    outcome = find(&node, "gone@target.example");    /* it is he who vanished, and once */
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_false(outcome.vanished);
+    node_close(&node);
+
+    node = STORE_NODE("recipient_maps=inline:{{@alias.example=@target.example}} fail:away",
+                      "domain_maps=static:ours", "follow_domain_alias=yes");
+    know("bob@target.example", clock_wall_s() - 86400, 0);
+    outcome = find(&node, "bob@alias.example");
+    assert_int_equal(outcome.standing, STANDING_KNOWN);
+    assert_int_equal(outcome.tier, TIER_KNOWN_GOOD);
+    expect(&node, "nobody@alias.example", STANDING_UNAVAILABLE);
+    node_close(&node);
+}
+
+static void an_alias_that_is_gone_holds_everybody(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE("recipient_maps=inline:{a=b}", "follow_domain_alias=yes",
+                                  "domain_maps=inline:{alias.example=1}");
+    know("@alias.example", clock_wall_s() - 100, 0);
+    struct outcome outcome = find(&node, "bob@alias.example");
+    assert_int_equal(outcome.standing, STANDING_ABSENT);
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_true(outcome.vanished);
     node_close(&node);
 }
 
@@ -728,7 +767,9 @@ int main(void)
         WITH_STORE(what_the_directory_confirms_vouches_when_it_is_away),
         WITH_STORE(only_the_key_that_was_found_is_confirmed),
         WITH_STORE(behind_an_alias_the_recipient_is_confirmed_and_not_the_domain),
-        WITH_STORE(once_aliases_are_followed_strangers_are_held_for_removal_grace),
+        WITH_STORE(an_alias_that_is_there_holds_no_stranger),
+        WITH_STORE(behind_an_alias_whoever_is_known_good_at_the_target_is),
+        WITH_STORE(an_alias_that_is_gone_holds_everybody),
         WITH_STORE(nobody_but_a_known_recipient_is_confirmed),
         WITH_STORE(entries_vouch_for_known_good_ttl_and_removal_grace),
         WITH_STORE(a_known_good_recipient_that_turns_absent_is_held_and_vanishes_once),
