@@ -108,6 +108,7 @@ def follower(shared, postfixadmin):
     return get
 
 
+@pytest.mark.sanitizer
 @ROLES
 def test_alias_domains_in_plain_sql_have_the_users_of_their_targets(world, postfixadmin, role):
     mailbox = mysql_table(world, postfixadmin, MAILBOX, name="mailbox.cf")
@@ -166,6 +167,7 @@ def test_the_way_of_an_alias_is_told(follower):
     assert milter.ctl("lookup", "nobody@alias.test").returncode == 1
 
 
+@pytest.mark.sanitizer
 def test_an_alias_domain_survives_the_directory(world):
     """The one who was seen passes while the directory is away; a stranger is not said to be unknown."""
     database = start_postfixadmin(world)
@@ -357,6 +359,7 @@ FROM_MYSQL = {
 }  # fmt: skip
 
 
+@pytest.mark.sanitizer
 @ROLES
 def test_access_actions_come_from_mysql_by_address_and_by_domain(world, postfixadmin, role):
     for row in FROM_MYSQL.items():
