@@ -37,6 +37,8 @@ struct settings {
     char *domain_maps;
     char *access_maps;
     char *recipient_delimiter;
+    bool follow_domain_alias;
+    char *parent_domain_matches_subdomains; /* names of lists: db/authority.c */
     int64_t lookup_deadline_ms;
     unsigned lookup_slots;
     int64_t mysql_connect_timeout_ms; /* whole seconds */

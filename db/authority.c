@@ -3,12 +3,18 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "db/access.h"
+#include "db/domain_keys.h"
 #include "db/maps.h"
+#include "db/question.h"
 #include "shared/counters.h"
 #include "shared/log.h"
 #include "shared/text.h"
+
+/* What parent_domain_matches_subdomains may name. */
+enum { DOMAIN_LIST = 0, ACCESS_LIST, ROLE_LIST, LIST_COUNT };
+static const char *const list_names[LIST_COUNT] = {"domain_maps", "access_maps", "role_maps"};
 
 struct authority {
     const struct settings *settings; /* borrowed */
@@ -16,17 +22,22 @@ struct authority {
     struct maps *domain_maps;
     struct maps *access_maps;
     struct maps *recipient_maps;
-    bool waits; /* a recipient's lookup may wait for a server */
+    bool parents[LIST_COUNT]; /* parent_domain_matches_subdomains, in the order of list_names */
+    bool waits;               /* a recipient's lookup may wait for a server */
     _Atomic unsigned slots_taken;
 };
+
+static bool fault_about(const struct settings *settings, const char *parameter, struct fault *fault)
+{
+    fault_within(fault, "%s: %s", settings_where(settings, parameter), parameter);
+    return false;
+}
 
 static bool open_maps(struct maps **maps, const char *parameter, const char *list,
                       const struct map_context *context, struct fault *fault)
 {
     *maps = maps_open(list, context, fault);
-    if (!*maps)
-        fault_within(fault, "%s: %s", settings_where(context->settings, parameter), parameter);
-    return *maps != NULL;
+    return *maps || fault_about(context->settings, parameter, fault);
 }
 
 static bool open_all_maps(struct authority *authority, const struct map_context *context,
@@ -40,6 +51,39 @@ static bool open_all_maps(struct authority *authority, const struct map_context 
                      fault);
 }
 
+static bool read_parents(struct authority *authority, const struct settings *settings,
+                         struct fault *fault)
+{
+    static const char separators[] = ", \t\r\n";
+    const char *at = settings->parent_domain_matches_subdomains;
+    for (at += strspn(at, separators); *at; at += strspn(at, separators)) {
+        size_t length = strcspn(at, separators), i = 0;
+        while (i < LIST_COUNT &&
+               (strlen(list_names[i]) != length || memcmp(list_names[i], at, length) != 0))
+            i++;
+        if (i == LIST_COUNT) {
+            fault_set(fault, "\"%.*s\" is none of domain_maps, access_maps and role_maps",
+                      length > 60 ? 60 : (int)length, at);
+            return fault_about(settings, "parent_domain_matches_subdomains", fault);
+        }
+        authority->parents[i] = true;
+        at += length;
+    }
+    return true;
+}
+
+/* An alias may point to a domain that is not ours, whose recipients our maps do not know: to take
+ * them for absent would bounce all its mail. Only domain_maps tells. */
+static bool check_alias(const struct authority *authority, const struct settings *settings,
+                        struct fault *fault)
+{
+    if (!settings->follow_domain_alias || !maps_empty(authority->domain_maps))
+        return true;
+    fault_set(fault, "needs domain_maps, to tell an alias of a domain of ours from one that points "
+                     "elsewhere");
+    return fault_about(settings, "follow_domain_alias", fault);
+}
+
 struct authority *authority_open(const struct settings *settings, bool offline, struct fault *fault)
 {
     struct authority *authority = calloc(1, sizeof *authority);
@@ -49,7 +93,8 @@ struct authority *authority_open(const struct settings *settings, bool offline, 
     }
     authority->settings = settings;
     struct map_context context = {.settings = settings, .offline = offline};
-    if (!open_all_maps(authority, &context, fault)) {
+    if (!open_all_maps(authority, &context, fault) || !read_parents(authority, settings, fault) ||
+        !check_alias(authority, settings, fault)) {
         authority_close(authority);
         return NULL;
     }
@@ -80,142 +125,6 @@ bool authority_has_roles(const struct authority *authority)
 }
 
 /* ---- a recipient ---- */
-
-struct question {
-    struct authority *authority;
-    const struct address *address;
-    struct deadline deadline;
-    struct trace *trace;
-    bool lagging; /* some map's "no" came from a server that may be behind its primary */
-    struct fault lag;
-};
-
-static void keep_lag(struct question *question, const struct finding *finding)
-{
-    if (finding->answer != ABSENT || !finding->lagging || question->lagging)
-        return;
-    question->lagging = true;
-    question->lag = finding->why;
-}
-
-static void become_unavailable(struct outcome *outcome, const struct finding *finding)
-{
-    outcome->standing = STANDING_UNAVAILABLE;
-    outcome->why = finding->why;
-    if (finding->late)
-        outcome->interlock = INTERLOCK_LATE;
-}
-
-/* Sets the standing when domain_maps settles the matter. */
-static bool ask_domain_maps(struct question *question, struct outcome *outcome)
-{
-    const struct maps *maps = question->authority->domain_maps;
-    if (maps_empty(maps))
-        return false;
-    struct finding finding = {0};
-    maps_find(maps, question->address->domain, question->deadline, question->trace, &finding);
-    keep_lag(question, &finding);
-    if (finding.answer == FOUND)
-        return false;
-    if (finding.answer == ABSENT)
-        outcome->standing = STANDING_FOREIGN;
-    else
-        become_unavailable(outcome, &finding);
-    return true;
-}
-
-/* One key of access_maps; true when it settles the matter. */
-static bool ask_access_map(struct question *question, const char *key, struct outcome *outcome)
-{
-    struct finding finding = {0};
-    maps_value(question->authority->access_maps, key, question->deadline, question->trace,
-               &finding);
-    keep_lag(question, &finding);
-    if (finding.answer == ABSENT)
-        return false;
-    if (finding.answer == UNAVAILABLE) {
-        become_unavailable(outcome, &finding);
-        return true;
-    }
-    switch (access_parse(finding.value, &outcome->reply, &outcome->why)) {
-    case ACCESS_NONE:
-        return false;
-    case ACCESS_REPLY:
-        outcome->standing = STANDING_OVERRIDE;
-        return true;
-    case ACCESS_BAD:
-        break;
-    }
-    fault_within(&outcome->why, "access_maps, %s", key);
-    outcome->standing = STANDING_UNAVAILABLE;
-    outcome->interlock = INTERLOCK_BAD_ACTION;
-    return true;
-}
-
-/* access(5): the address in its forms, then the domain. */
-static bool ask_access_maps(struct question *question, const struct address_probes *probes,
-                            struct outcome *outcome)
-{
-    if (maps_empty(question->authority->access_maps))
-        return false;
-    for (size_t i = 0; i < probes->count; i++)
-        if (ask_access_map(question, probes->key[i], outcome))
-            return true;
-    return ask_access_map(question, question->address->domain, outcome);
-}
-
-/* FOUND under any key is FOUND; ABSENT only if every key was ABSENT. */
-static void ask_recipient_maps(struct question *question, const struct address_probes *probes,
-                               struct outcome *outcome)
-{
-    const struct maps *maps = question->authority->recipient_maps;
-    if (maps_empty(maps)) {
-        outcome->standing = STANDING_UNCHECKED;
-        return;
-    }
-    struct finding trouble = {.answer = ABSENT};
-    bool late = false;
-    for (size_t i = 0; i < probes->count; i++) {
-        struct finding finding = {0};
-        maps_find(maps, probes->key[i], question->deadline, question->trace, &finding);
-        keep_lag(question, &finding);
-        if (finding.answer == FOUND) {
-            outcome->standing = STANDING_KNOWN;
-            outcome->probe = (unsigned char)i;
-            return;
-        }
-        if (finding.answer == UNAVAILABLE && trouble.answer == ABSENT)
-            trouble = finding;
-        late |= finding.late;
-    }
-    trouble.late = late;
-    if (trouble.answer == ABSENT)
-        outcome->standing = STANDING_ABSENT;
-    else
-        become_unavailable(outcome, &trouble);
-}
-
-static void ask_maps(struct question *question, struct outcome *outcome)
-{
-    if (ask_domain_maps(question, outcome))
-        return;
-    struct address_probes probes;
-    address_probes(question->address, question->authority->settings->recipient_delimiter, &probes);
-    if (!ask_access_maps(question, &probes, outcome))
-        ask_recipient_maps(question, &probes, outcome);
-}
-
-/* Whatever rests on a "no" of a server that may be behind: a mailbox, a domain, or an address's own
- * action before its domain's, may be on its way. */
-static void hold_for_lag(const struct question *question, struct outcome *outcome)
-{
-    enum standing standing = outcome->standing;
-    if (!question->lagging || (standing != STANDING_ABSENT && standing != STANDING_FOREIGN &&
-                               standing != STANDING_OVERRIDE))
-        return;
-    outcome->interlock = INTERLOCK_REPLICA_LAG;
-    outcome->why = question->lag;
-}
 
 /* A caller that is about to wait for a server takes one of lookup_slots; false when all are taken.
  */
@@ -266,15 +175,22 @@ static void shed(struct authority *authority, struct trace *trace, struct outcom
 void authority_ask(struct authority *authority, const struct address *address,
                    struct deadline deadline, struct trace *trace, struct outcome *outcome)
 {
-    struct question question = {
-        .authority = authority, .address = address, .deadline = deadline, .trace = trace};
+    struct question question = {.domain_maps = authority->domain_maps,
+                                .access_maps = authority->access_maps,
+                                .recipient_maps = authority->recipient_maps,
+                                .domain_parents = authority->parents[DOMAIN_LIST],
+                                .access_parents = authority->parents[ACCESS_LIST],
+                                .follow_domain_alias = authority->settings->follow_domain_alias,
+                                .delimiters = authority->settings->recipient_delimiter,
+                                .address = address,
+                                .deadline = deadline,
+                                .trace = trace};
     if (!take_slot(authority, authority->waits)) {
         shed(authority, trace, outcome);
         return;
     }
     int64_t verified = clock_wall_s(); /* before the query: the answer is no younger than it says */
-    ask_maps(&question, outcome);
-    hold_for_lag(&question, outcome);
+    question_put(&question, outcome);
     return_slot(authority, authority->waits);
     count_answer(outcome);
     if (outcome->standing == STANDING_UNAVAILABLE)
@@ -286,23 +202,41 @@ void authority_ask(struct authority *authority, const struct address *address,
 
 /* ---- a role ---- */
 
+/* The first entry for the domain or what stands above it. An ABSENT before it that may be out of
+ * date lags, whatever was found: the domain may have a role of its own on the primary already. */
+static void find_role(const struct authority *authority, const char *domain,
+                      struct deadline deadline, struct trace *trace, struct finding *finding)
+{
+    bool lagging = false;
+    for (const char *key = domain; key && finding->answer != FOUND;
+         key = domain_next_key(key, authority->parents[ROLE_LIST])) {
+        *finding = (struct finding){0};
+        maps_value(authority->role_maps, key, deadline, trace, finding);
+        if (finding->answer == UNAVAILABLE)
+            return;
+        lagging |= finding->answer == ABSENT && finding->lagging;
+    }
+    finding->lagging = lagging;
+}
+
 enum role authority_ask_role(struct authority *authority, const char *domain,
                              struct deadline deadline, struct trace *trace, bool *answered)
 {
     struct finding finding = {0};
     bool waits = maps_wait(authority->role_maps);
     if (take_slot(authority, waits)) {
-        maps_value(authority->role_maps, domain, deadline, trace, &finding);
+        find_role(authority, domain, deadline, trace, &finding);
         return_slot(authority, waits);
     }
-    /* The domain may have a role on the primary already: no more is known than in an outage. */
-    bool lagging = finding.answer == ABSENT && finding.lagging;
-    *answered = finding.answer != UNAVAILABLE && !lagging;
-    if (finding.answer == ABSENT && !lagging)
+    /* Where it lags, no more is known than in an outage. */
+    *answered = finding.answer != UNAVAILABLE && !finding.lagging;
+    if (!*answered)
+        return ROLE_PRIMARY;
+    if (finding.answer == ABSENT)
         return authority->settings->role;
-    if (finding.answer == FOUND && text_same_word(finding.value, role_name(ROLE_FALLBACK)))
+    if (text_same_word(finding.value, role_name(ROLE_FALLBACK)))
         return ROLE_FALLBACK;
-    if (finding.answer == FOUND && !text_same_word(finding.value, role_name(ROLE_PRIMARY)))
+    if (!text_same_word(finding.value, role_name(ROLE_PRIMARY)))
         log_warning("role_maps: \"%s\" for %s is neither \"primary\" nor \"fallback\" - this node "
                     "is a primary for it",
                     finding.value, domain);

@@ -27,8 +27,8 @@ void authority_close(struct authority *authority); /* NULL is fine; nobody may b
 void authority_ask(struct authority *authority, const struct address *address,
                    struct deadline deadline, struct trace *trace, struct outcome *outcome);
 
-/* The role of a domain; *answered is false where role_maps could not be asked, which makes a
- * primary and must not be remembered. */
+/* The role of a domain, or of what stands above it (db/domain_keys.h); *answered is false where
+ * role_maps could not be asked, which makes a primary and must not be remembered. */
 enum role authority_ask_role(struct authority *authority, const char *domain,
                              struct deadline deadline, struct trace *trace, bool *answered);
 

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "db/domain_keys.h"
 #include "shared/counters.h"
 
 /* ---- how long it has been absent ---- */
@@ -88,20 +89,40 @@ static bool stale_vouches(struct lookup *lookup, struct outcome *outcome)
     return true;
 }
 
-static bool find_known_good(struct lookup *lookup, int64_t now, struct digest *key,
-                            struct known_good_entry *entry)
+static bool find_known_good_as(struct lookup *lookup, const struct address *address, bool catch_all,
+                               struct digest *key, struct known_good_entry *entry)
 {
     struct resolver *resolver = lookup->resolver;
-    if (!resolver->known_good)
-        return false;
+    int64_t now = clock_wall_s();
     struct address_probes probes;
-    address_probes(lookup->address, resolver->settings->recipient_delimiter, &probes);
+    address_probes(address, resolver->settings->recipient_delimiter, &probes);
     for (size_t i = 0; i < probes.count; i++) {
+        if (!catch_all && domain_of_catch_all(probes.key[i]))
+            continue;
         *key = known_good_key(probes.key[i]);
         if (known_good_find(resolver->known_good, key, entry) &&
             is_known_good(resolver->settings, entry, now))
             return true;
     }
+    return false;
+}
+
+/* Behind an alias domain, whoever is known good in the target's domain is. An alias that was
+ * followed now is not gone, though: that it was known good as a catch-all, before aliases were
+ * followed or in a list that was learnt, does not make an absence a surprise. */
+static bool find_known_good(struct lookup *lookup, const struct outcome *outcome,
+                            struct digest *key, struct known_good_entry *entry)
+{
+    struct address there;
+    const char *target = outcome->alias_target;
+    bool followed = *target && outcome->standing == STANDING_ABSENT;
+    if (!lookup->resolver->known_good)
+        return false;
+    if (find_known_good_as(lookup, lookup->address, !followed, key, entry))
+        return true;
+    if (*target && domain_move_address(lookup->address, target, strlen(target), &there) &&
+        find_known_good_as(lookup, &there, true, key, entry))
+        return true;
     trace_add(lookup->trace, "known-good store: nobody");
     return false;
 }
@@ -111,7 +132,7 @@ static bool known_good_vouches(struct lookup *lookup, struct outcome *outcome)
 {
     struct digest key;
     struct known_good_entry entry;
-    if (!find_known_good(lookup, clock_wall_s(), &key, &entry))
+    if (!find_known_good(lookup, outcome, &key, &entry))
         return false;
     vouch(outcome, TIER_KNOWN_GOOD, entry.confirmed);
     counter_add(COUNT_known_good_vouched);
@@ -144,7 +165,7 @@ bool lookup_hold(struct lookup *lookup, struct outcome *outcome)
     struct known_good_entry entry;
     const struct settings *s = lookup->resolver->settings;
     int64_t now = clock_wall_s();
-    bool in_store = find_known_good(lookup, now, &key, &entry);
+    bool in_store = find_known_good(lookup, outcome, &key, &entry);
     if (in_store && entry.gone == 0) {
         outcome->vanished = true;
         outcome->vanished_key = key;

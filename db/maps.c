@@ -227,14 +227,24 @@ static void map_ask(const struct map *map, const struct forms *forms, struct dea
 void maps_find(const struct maps *maps, const char *key, struct deadline deadline,
                struct trace *trace, struct finding *finding)
 {
+    maps_find_unless(maps, key, deadline, trace, NULL, NULL, finding);
+}
+
+void maps_find_unless(const struct maps *maps, const char *key, struct deadline deadline,
+                      struct trace *trace, maps_unless *unless, void *context,
+                      struct finding *finding)
+{
     struct finding trouble = {.answer = UNAVAILABLE}, absent = {.answer = ABSENT};
     bool failed = false, late = false;
     struct forms forms;
     forms_start(&forms, key);
     for (size_t i = 0; i < maps->count; i++) {
         map_ask(&maps->list[i], &forms, deadline, trace, finding);
-        if (finding->answer == FOUND)
-            return;
+        if (finding->answer == FOUND) {
+            if (!unless || !unless(context, finding->value))
+                return;
+            continue;
+        }
         if (finding->answer == ABSENT) {
             keep_lag(&absent, finding);
             continue;

@@ -36,6 +36,13 @@ bool maps_wait(const struct maps *maps); /* one of them may wait for a server */
 
 void maps_find(const struct maps *maps, const char *key, struct deadline deadline,
                struct trace *trace, struct finding *finding);
+/* maps_find, but what a map has found is passed over where `unless` says true of its value: that
+ * map then neither knows the key nor fails to, and the next one is asked. `unless` may be NULL. */
+typedef bool maps_unless(void *context, const char *value);
+void maps_find_unless(const struct maps *maps, const char *key, struct deadline deadline,
+                      struct trace *trace, maps_unless *unless, void *context,
+                      struct finding *finding);
+
 void maps_value(const struct maps *maps, const char *key, struct deadline deadline,
                 struct trace *trace, struct finding *finding);
 

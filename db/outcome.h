@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "config/reply_setting.h"
+#include "shared/address.h"
 #include "shared/digest.h"
 #include "shared/fault.h"
 
@@ -84,6 +85,8 @@ struct outcome {
     struct absence absence;     /* STANDING_ABSENT */
     struct reply_setting reply; /* STANDING_OVERRIDE */
     struct fault why;           /* STANDING_UNAVAILABLE: the reason */
+    /* Asked now, not KNOWN: the domain of the alias that was followed, or "". */
+    char alias_target[ADDRESS_DOMAIN_MAX + 1];
 };
 
 enum { OUTCOME_TEXT_MAX = 512 }; /* bytes of the cached form, with the NUL */

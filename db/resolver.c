@@ -12,8 +12,12 @@
  * differently, or one node before and after a change, must not read each other's values. */
 static struct digest setup_digest(const struct settings *s)
 {
-    const char *const texts[] = {s->recipient_delimiter, s->domain_maps, s->access_maps,
-                                 s->recipient_maps};
+    const char *const texts[] = {s->recipient_delimiter,
+                                 s->domain_maps,
+                                 s->access_maps,
+                                 s->recipient_maps,
+                                 s->parent_domain_matches_subdomains,
+                                 s->follow_domain_alias ? "yes" : "no"};
     struct digest parts[sizeof texts / sizeof *texts];
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         parts[i] = digest_shared(texts[i], strlen(texts[i]));

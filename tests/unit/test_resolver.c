@@ -168,7 +168,7 @@ static void what_is_no_action_never_bounces(void **state)
 {
     (void)state;
     struct node node =
-        NODE("recipient_maps=static:1", "access_maps=inline:{{a@example.com=PREPEND X: y}}");
+        NODE("recipient_maps=static:1", "access_maps=inline:{{a@example.com=greylisted}}");
     struct outcome outcome = find(&node, "a@example.com");
     assert_int_equal(outcome.standing, STANDING_UNAVAILABLE);
     assert_int_equal(outcome.interlock, INTERLOCK_BAD_ACTION);
@@ -316,6 +316,45 @@ static void nodes_with_other_maps_share_nothing(void **state)
     expect(&two, "alice@example.com", STANDING_ABSENT);
     node_close(&one);
     node_close(&two);
+}
+
+static void nor_do_nodes_that_read_the_same_maps_otherwise(void **state)
+{
+    (void)state;
+    static const char maps[] = "recipient_maps=inline:{{@alias.example=@example.com}}",
+                      domains[] = "domain_maps=inline:{alias.example=1, example.com=1}";
+    struct node one = NODE(maps, domains, memcache_setting(), prefix("alias"));
+    struct node two =
+        NODE(maps, domains, memcache_setting(), prefix("alias"), "follow_domain_alias=yes");
+    struct node three = NODE(maps, domains, memcache_setting(), prefix("alias"),
+                             "parent_domain_matches_subdomains=domain_maps");
+    expect(&one, "bob@alias.example", STANDING_KNOWN);
+    expect(&two, "bob@alias.example", STANDING_ABSENT);
+    expect(&one, "bob@sub.example.com", STANDING_FOREIGN);
+    expect(&three, "bob@sub.example.com", STANDING_ABSENT);
+    node_close(&one);
+    node_close(&two);
+    node_close(&three);
+}
+
+static void an_alias_is_remembered_under_the_address_that_was_asked(void **state)
+{
+    (void)state;
+    struct node node =
+        NODE("recipient_maps=inline:{{@alias.example=@example.com}, bob@example.com=1}",
+             "domain_maps=inline:{alias.example=1, example.com=1}", "follow_domain_alias=yes",
+             memcache_setting(), prefix("asked"));
+    assert_int_equal(find(&node, "bob@alias.example").tier, TIER_DIRECTORY);
+    struct outcome outcome = find(&node, "bob@alias.example");
+    assert_int_equal(outcome.standing, STANDING_KNOWN);
+    assert_int_equal(outcome.tier, TIER_PROCESS_CACHE);
+    assert_int_equal(find(&node, "bob@example.com").tier, TIER_DIRECTORY);
+    struct address bob = address_of("bob@alias.example");
+    assert_true(resolver_flush_address(node.resolver, &bob, NULL));
+    assert_int_equal(find(&node, "bob@alias.example").tier, TIER_DIRECTORY);
+    assert_true(resolver_flush_domain(node.resolver, "alias.example", NULL));
+    assert_int_equal(find(&node, "bob@alias.example").tier, TIER_DIRECTORY);
+    node_close(&node);
 }
 
 static void a_flush_reaches_memcached(void **state)
@@ -517,6 +556,82 @@ static void only_the_key_that_was_found_is_confirmed(void **state)
     node_close(&node);
 }
 
+#define ALIAS                                                                                      \
+    "domain_maps=inline:{alias.example=1, target.example=1}", "recipient_delimiter=+",             \
+        "recipient_maps=inline:{{@alias.example=@target.example}, bob@target.example=1}"
+
+static void behind_an_alias_the_recipient_is_confirmed_and_not_the_domain(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE(ALIAS, "follow_domain_alias=yes");
+    expect(&node, "bob+x@alias.example", STANDING_KNOWN);
+    assert_true(is_in_store("bob@alias.example"));
+    assert_false(is_in_store("bob+x@alias.example"));
+    assert_false(is_in_store("bob@target.example"));
+    assert_false(is_in_store("@alias.example"));
+    node_close(&node);
+}
+
+/* It was known good as a catch-all before it was followed, or comes with every list that is learnt.
+ */
+static void an_alias_that_is_there_holds_no_stranger(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE(ALIAS);
+    expect(&node, "nobody@alias.example", STANDING_KNOWN);
+    assert_true(is_in_store("@alias.example"));
+    node_close(&node);
+
+    node = STORE_NODE(ALIAS, "follow_domain_alias=yes");
+    struct outcome outcome = find(&node, "nobody@alias.example");
+    assert_int_equal(outcome.standing, STANDING_ABSENT);
+    assert_int_equal(outcome.interlock, INTERLOCK_NONE);
+    assert_false(outcome.vanished);
+    know("gone+x@alias.example", clock_wall_s(), 0);
+    outcome = find(&node, "gone+x@alias.example"); /* one who was there himself is held */
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_true(outcome.vanished);
+    node_close(&node);
+}
+
+static void behind_an_alias_whoever_is_known_good_at_the_target_is(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE(ALIAS, "follow_domain_alias=yes");
+    know("gone@target.example", clock_wall_s() - 86400, 0);
+    struct outcome outcome = find(&node, "gone+x@alias.example");
+    assert_int_equal(outcome.standing, STANDING_ABSENT);
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_true(outcome.vanished);
+    assert_true(is_in_store("gone@target.example")); /* and written that it is gone */
+    outcome = find(&node, "gone@target.example");    /* it is he who vanished, and once */
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_false(outcome.vanished);
+    node_close(&node);
+
+    node = STORE_NODE("recipient_maps=inline:{{@alias.example=@target.example}} fail:away",
+                      "domain_maps=static:ours", "follow_domain_alias=yes");
+    know("bob@target.example", clock_wall_s() - 86400, 0);
+    outcome = find(&node, "bob@alias.example");
+    assert_int_equal(outcome.standing, STANDING_KNOWN);
+    assert_int_equal(outcome.tier, TIER_KNOWN_GOOD);
+    expect(&node, "nobody@alias.example", STANDING_UNAVAILABLE);
+    node_close(&node);
+}
+
+static void an_alias_that_is_gone_holds_everybody(void **state)
+{
+    (void)state;
+    struct node node = STORE_NODE("recipient_maps=inline:{a=b}", "follow_domain_alias=yes",
+                                  "domain_maps=inline:{alias.example=1}");
+    know("@alias.example", clock_wall_s() - 100, 0);
+    struct outcome outcome = find(&node, "bob@alias.example");
+    assert_int_equal(outcome.standing, STANDING_ABSENT);
+    assert_int_equal(outcome.interlock, INTERLOCK_KNOWN_GOOD);
+    assert_true(outcome.vanished);
+    node_close(&node);
+}
+
 static void nobody_but_a_known_recipient_is_confirmed(void **state)
 {
     (void)state;
@@ -638,6 +753,8 @@ int main(void)
         cmocka_unit_test(a_wrong_map_is_told_with_its_parameter),
         cmocka_unit_test(nodes_share_answers_through_memcached),
         cmocka_unit_test(nodes_with_other_maps_share_nothing),
+        cmocka_unit_test(nor_do_nodes_that_read_the_same_maps_otherwise),
+        cmocka_unit_test(an_alias_is_remembered_under_the_address_that_was_asked),
         cmocka_unit_test(a_flush_reaches_memcached),
         cmocka_unit_test(a_flush_on_one_node_is_seen_by_another),
         cmocka_unit_test(a_stale_known_vouches_only_while_the_directory_is_unavailable),
@@ -649,6 +766,10 @@ int main(void)
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)
         WITH_STORE(what_the_directory_confirms_vouches_when_it_is_away),
         WITH_STORE(only_the_key_that_was_found_is_confirmed),
+        WITH_STORE(behind_an_alias_the_recipient_is_confirmed_and_not_the_domain),
+        WITH_STORE(an_alias_that_is_there_holds_no_stranger),
+        WITH_STORE(behind_an_alias_whoever_is_known_good_at_the_target_is),
+        WITH_STORE(an_alias_that_is_gone_holds_everybody),
         WITH_STORE(nobody_but_a_known_recipient_is_confirmed),
         WITH_STORE(entries_vouch_for_known_good_ttl_and_removal_grace),
         WITH_STORE(a_known_good_recipient_that_turns_absent_is_held_and_vanishes_once),

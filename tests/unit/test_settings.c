@@ -602,7 +602,7 @@ static void what_differs_from_its_default_is_marked_in_print(void **state)
     assert_memory_equal(bytes, mark, strlen(mark));
     assert_non_null(strstr(bytes, "\n# set with -o\nlookup_slots = 3\n"));
     /* Another way to write the default is no difference. */
-    assert_non_null(strstr(bytes, "\nrecipient_delimiter =\nlookup_deadline = 5000ms\n"));
+    assert_non_null(strstr(bytes, "_matches_subdomains =\nlookup_deadline = 5000ms\n"));
     assert_non_null(strstr(bytes, "\npositive_ttl = 1h\nnegative_ttl = 60s\n"));
     size_t marks = 0;
     for (const char *c = bytes; (c = strstr(c, "# set")); c++)
