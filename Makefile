@@ -84,7 +84,8 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(LAYERS)
 unit: $(UNITS)
 
 # Of milter/ only what has no thread and no socket: the rest need not be built a fifth time.
-$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/milter/reply.o $(LAYERS:$(BUILD)/milter.a=)
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/milter/reply.o \
+    $(BUILD)/milter/metrics_request.o $(LAYERS:$(BUILD)/milter.a=)
 	$(LINK) -fsanitize=fuzzer -o $@ $^ $(OUR_LDLIBS) $(LDLIBS)
 
 fuzzers: $(FUZZERS)

@@ -15,6 +15,7 @@
 #include "milter/listener.h"
 #include "milter/remember.h"
 #include "milter/report.h"
+#include "milter/tally.h"
 #include "shared/clock.h"
 #include "shared/counters.h"
 #include "shared/log.h"
@@ -125,7 +126,9 @@ static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
         log_dialogue(request);
 
     struct check_result result;
+    int64_t begun_us = clock_mono_us();
     check_recipient(snapshot, request, NULL, trace, &result);
+    tally_recipient(&result, clock_mono_us() - begun_us);
     if (trace)
         report_trace(request, trace);
     free(trace);
