@@ -18,6 +18,7 @@
 #include "milter/tally.h"
 #include "shared/clock.h"
 #include "shared/counters.h"
+#include "shared/histogram.h"
 #include "shared/log.h"
 
 /* Mostly smfi_main returns at once, sometimes it sleeps for a second; nobody's answer depends on
@@ -126,13 +127,12 @@ static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
         log_dialogue(request);
 
     struct check_result result;
-    int64_t begun_us = clock_mono_us();
     check_recipient(snapshot, request, NULL, trace, &result);
-    tally_recipient(&result, clock_mono_us() - begun_us);
     if (trace)
         report_trace(request, trace);
     free(trace);
     report_count(&result);
+    tally_recipient(&result);
     report_recipient(snapshot->settings, request, &result);
     remember_recipient(snapshot, request, &result);
     return give(context, &result.reply);
@@ -201,11 +201,14 @@ int64_t callbacks_stuck_ms(void)
 
 static sfsistat on_recipient(SMFICTX *context, char **arguments)
 {
+    int64_t begun_us = clock_mono_us();
     if (atomic_load(&inside) == 0)
-        atomic_store(&progress_at_ms, clock_mono_ms());
+        atomic_store(&progress_at_ms, begun_us / 1000);
     atomic_fetch_add(&inside, 1);
     sfsistat action = check(context, arguments);
-    atomic_store(&progress_at_ms, clock_mono_ms());
+    int64_t ended_us = clock_mono_us();
+    atomic_store(&progress_at_ms, ended_us / 1000);
+    histogram_add(HISTOGRAM_lookup_seconds, ended_us - begun_us);
     reply_owed();
     atomic_fetch_sub(&inside, 1);
     return action;

@@ -3,8 +3,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "shared/histogram.h"
-
 static _Atomic uint64_t lookups[TALLY_STANDINGS][TALLY_TIERS][TALLY_ROLES];
 static _Atomic uint64_t replies[TALLY_CODES];
 
@@ -13,10 +11,9 @@ static void add_one(_Atomic uint64_t *count)
     atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
 }
 
-void tally_recipient(const struct check_result *result, int64_t us)
+void tally_recipient(const struct check_result *result)
 {
     const struct outcome *outcome = &result->outcome;
-    histogram_add(HISTOGRAM_lookup_seconds, us);
     if (result->asked)
         add_one(&lookups[outcome->standing][outcome->tier][result->role]);
     unsigned long code = result->reply.pass ? 0 : strtoul(result->reply.code, NULL, 10);

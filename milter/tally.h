@@ -1,7 +1,7 @@
 /*
  * tally - how recipients were answered, in more than one dimension: what was known, by whose word
- * and in which role; and with which code. Beside it the time each took. shared/counters.h has what
- * has only one. Any thread, without a lock.
+ * and in which role; and with which code. shared/counters.h has what has only one. Any thread,
+ * without a lock.
  */
 #ifndef MILTER_TALLY_H
 #define MILTER_TALLY_H
@@ -19,8 +19,8 @@ enum {
     TALLY_CODES = 200, /* 400 to 599 */
 };
 
-/* One recipient that a client asked about, and how long that took. */
-void tally_recipient(const struct check_result *result, int64_t us);
+/* One recipient that a client asked about. */
+void tally_recipient(const struct check_result *result);
 
 /* Of those somebody was asked about. The role is the one the verdict used: where it did not matter
  * (who exists passes on every node), that is the node's own. */

@@ -11,7 +11,7 @@
 
 /* X(name, help); the name ends in its unit, as Prometheus wants it */
 #define HISTOGRAMS(X)                                                                              \
-    X(lookup_seconds, "one recipient, from its RCPT to the verdict")                               \
+    X(lookup_seconds, "one recipient, from its RCPT to the reply")                               \
     X(directory_query_seconds, "one SQL statement, also one that failed")                          \
     X(memcache_get_seconds, "one get from memcached, also one that failed")
 

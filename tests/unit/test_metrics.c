@@ -133,7 +133,7 @@ static void a_recipient_is_tallied_once_where_it_belongs(void **state)
     result.outcome.tier = TIER_DIRECTORY;
     memcpy(result.reply.code, "550", 4);
     tally_reset();
-    tally_recipient(&result, 100);
+    tally_recipient(&result);
     assert_int_equal(tally_lookups(STANDING_ABSENT, TIER_DIRECTORY, ROLE_FALLBACK), 1);
     assert_int_equal(tally_lookups(STANDING_ABSENT, TIER_DIRECTORY, ROLE_PRIMARY), 0);
     assert_int_equal(tally_replies(550), 1);
@@ -148,7 +148,7 @@ static void who_was_not_looked_up_is_no_lookup(void **state)
     (void)state;
     struct check_result result = {.asked = false, .reply = {.pass = true}};
     tally_reset();
-    tally_recipient(&result, 1);
+    tally_recipient(&result);
     assert_int_equal(tally_lookups(STANDING_UNAVAILABLE, TIER_NONE, ROLE_PRIMARY), 0);
 }
 
@@ -158,7 +158,7 @@ static void a_code_out_of_range_is_none(void **state)
     struct check_result result = {.asked = true};
     memcpy(result.reply.code, "999", 4);
     tally_reset();
-    tally_recipient(&result, 1);
+    tally_recipient(&result);
     assert_int_equal(tally_replies(999), 0);
     assert_int_equal(tally_replies(0), 0);
     assert_int_equal(tally_replies(399), 0);
