@@ -11,6 +11,7 @@
 #include "milter/command_lookup.h"
 #include "milter/learn.h"
 #include "milter/stats.h"
+#include "milter/top.h"
 #include "milter/version.h"
 #include "shared/text.h"
 
@@ -223,6 +224,7 @@ static const struct command rows[] = {
      .needs_snapshot = true, .run = command_waiting},
     {"bounced", "[--json]", "who was refused with a 5xx, and on what evidence",
      .needs_snapshot = true, .run = command_bounced},
+    {"top", "[--once]", "the daemon at a glance, again every two seconds", .client = top_run},
     {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too",
      .run = run_verbose},
     {"reload", "", "read the configuration again", .run = run_reload},
