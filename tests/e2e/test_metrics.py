@@ -23,10 +23,12 @@ def known(world):
 
 
 def milter_with_metrics(world, **config):
-    """A port may be taken between our look and its use: then with another."""
+    """A port may be taken between our look and its use: then with another. The milter answers a
+    moment before the metrics do."""
     for _ in range(5):
         port = free_port()
         milter = world.milter(metrics_listen=f"inet:127.0.0.1:{port}", **config)
+        wait_until(lambda: milter.log.find("going on without metrics") or answering(("127.0.0.1", port)))
         if not milter.log.find("going on without metrics"):
             return milter, port
         milter.stop()
@@ -165,6 +167,7 @@ def test_only_get_and_head_of_metrics_are_served(world, known):
 def test_a_unix_socket_serves_too_and_is_gone_afterwards(world, known, scratch):
     path = scratch.new("metrics") / "sock"
     milter = world.milter(recipient_maps=known, metrics_listen=f"unix:{path}")
+    wait_until(lambda: answering(str(path)))
     assert samples(scrape(str(path)))["rcpt_milter_recipients_checked"] == 1
     assert path.stat().st_mode & 0o777 == 0o666
     milter.stop()
@@ -174,7 +177,7 @@ def test_a_unix_socket_serves_too_and_is_gone_afterwards(world, known, scratch):
 def test_a_reload_moves_it_ends_it_and_brings_it_back(world, known, scratch):
     one, other = scratch.new("metrics") / "one", scratch.new("metrics") / "other"
     milter = world.milter(recipient_maps=known, metrics_listen=f"unix:{one}")
-    assert scrape(str(one))
+    wait_until(lambda: answering(str(one)))
     for listen, there, gone in [(f"unix:{other}", other, one), (f"unix:{one}", one, other), ("", None, one)]:
         milter.reload(metrics_listen=listen)
         # SIGHUP is answered before the listener moves.
@@ -190,13 +193,13 @@ def test_where_it_cannot_listen_mail_is_checked_all_the_same(world, known):
         taken.listen()
         milter = world.milter(recipient_maps=known,
                               metrics_listen=f"inet:127.0.0.1:{taken.getsockname()[1]}")
-        assert milter.log.find("metrics_listen: cannot listen .*Address already in use.*going on")
+        milter.log.wait("metrics_listen: cannot listen .*Address already in use.*going on")
         assert milter.ask("alice@example.test").code == 250
 
 
 def test_an_address_that_others_reach_is_warned_of(world, known):
     milter = world.milter(recipient_maps=known, metrics_listen=f"inet:0.0.0.0:{free_port()}")
-    assert milter.log.find("metrics_listen inet:0.0.0.0:.* is reached from other hosts|Address already in use")
+    milter.log.wait("metrics_listen inet:0.0.0.0:.* is reached from other hosts|Address already in use")
 
 
 @pytest.mark.sanitizer
