@@ -6,6 +6,7 @@
 #   make install    programs, manual pages, a sample configuration, the systemd unit
 #   make deps       install what the above need (apt or dnf; FOR=build for `make` alone)
 #   make unit       the unit tests' programs only
+#   make dashboard  draw packaging/grafana/dashboard.png anew (python3-matplotlib)
 #   make fuzz       fuzz every parser, each for FUZZ_SECONDS=60 (clang)
 #   make bench      what it costs, against libmilter alone and against Postfix's own lookups
 #                   (under 10 minutes; bench-quick: one); writes tests/bench/RESULTS.md
@@ -49,8 +50,8 @@ LAYERS   := $(FOLDERS:%=$(BUILD)/%.a)
 UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all unit fuzz fuzzers check check-faults check-senders soak bench bench-quick demo deps \
-        install clean
+.PHONY: all unit fuzz fuzzers check check-faults check-senders soak bench bench-quick demo \
+        dashboard deps install clean
 # Objects are kept, also those that only a pattern rule names.
 .SECONDARY:
 
@@ -87,7 +88,8 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(LAYERS)
 unit: $(UNITS)
 
 # Of milter/ only what has no thread and no socket: the rest need not be built a fifth time.
-$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/milter/reply.o $(LAYERS:$(BUILD)/milter.a=)
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/milter/reply.o \
+    $(BUILD)/milter/metrics_request.o $(LAYERS:$(BUILD)/milter.a=)
 	$(LINK) -fsanitize=fuzzer -o $@ $^ $(OUR_LDLIBS) $(LDLIBS)
 
 fuzzers: $(FUZZERS)
@@ -135,6 +137,11 @@ demo:
 	@$(MAKE) --no-print-directory --silent all
 	@tests/demo.py
 
+# The picture of the Grafana dashboard, from a demonstration of four minutes and a real Prometheus.
+dashboard: all
+	@packaging/install-deps --if-missing check
+	@tests/render_dashboard.py
+
 deps:
 	@packaging/install-deps $(FOR)
 
@@ -149,6 +156,8 @@ install: all
 	install -D -m 644 db/schema.sql $(SHARE)/rcpt-milter/schema.sql
 	install -D -m 644 -t $(SHARE)/rcpt-milter/examples config/examples/*.cf
 	install -D -m 644 README.md $(SHARE)/doc/rcpt-milter/README.md
+	install -D -m 644 packaging/prometheus/rcpt-milter.rules.yml $(SHARE)/rcpt-milter/prometheus/rcpt-milter.rules.yml
+	install -D -m 644 packaging/grafana/rcpt-milter.json $(SHARE)/rcpt-milter/grafana/rcpt-milter.json
 	for page in packaging/man/*.[58]; do \
 	    install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system

@@ -39,7 +39,7 @@ static const struct setting_row rows[] = {
      AT(control_socket), 0, 0, true},
     {"node", "state_directory", "/var/lib/rcpt-milter", VALUE_PATH, AT(state_directory), 1, 3800,
      true},
-    {"node", "metrics_listen", "", VALUE_ENDPOINT_NONE, AT(metrics_listen), 0, 0, true},
+    {"node", "metrics_listen", "", VALUE_ENDPOINT_NONE, AT(metrics_listen), 0, 0, false},
 
     {"directory", "recipient_maps", "", VALUE_LIST, AT(recipient_maps), 0, 0, false},
     {"directory", "domain_maps", "", VALUE_LIST, AT(domain_maps), 0, 0, false},

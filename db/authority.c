@@ -243,6 +243,11 @@ enum role authority_ask_role(struct authority *authority, const char *domain,
     return ROLE_PRIMARY;
 }
 
+unsigned authority_slots_taken(const struct authority *authority)
+{
+    return atomic_load(&authority->slots_taken);
+}
+
 void authority_report(struct authority *authority, void (*line)(void *context, const char *text),
                       void *context)
 {

@@ -35,6 +35,8 @@ enum role authority_ask_role(struct authority *authority, const char *domain,
 bool authority_has_roles(const struct authority *authority);         /* role_maps names any map */
 bool authority_checks_recipients(const struct authority *authority); /* recipient_maps does */
 
+unsigned authority_slots_taken(const struct authority *authority);
+
 /* One line about the slots, where there are any, for `rcptctl status`. */
 void authority_report(struct authority *authority, void (*line)(void *context, const char *text),
                       void *context);

@@ -12,6 +12,7 @@
 #include "db/memcache_server.h"
 #include "db/memcache_wire.h"
 #include "shared/counters.h"
+#include "shared/histogram.h"
 #include "shared/log.h"
 #include "shared/text.h"
 
@@ -341,8 +342,10 @@ enum memcache_result memcache_get(struct memcache *memcache, enum memcache_kind 
                                   : done == WIRE_NONE ? MEMCACHE_MISS
                                                       : MEMCACHE_FAILED;
     *length = result == MEMCACHE_HIT ? call.length : 0;
+    int64_t us = clock_mono_us() - begin_us;
+    histogram_add(HISTOGRAM_memcache_get_seconds, us);
     trace_add(trace, "memcached %s: %s%s%s (%.2f ms)", wire_key, said[result],
-              fault.text[0] ? ": " : "", fault.text, (double)(clock_mono_us() - begin_us) / 1000);
+              fault.text[0] ? ": " : "", fault.text, (double)us / 1000);
     return result;
 }
 
@@ -397,5 +400,17 @@ void memcache_report(struct memcache *memcache, void (*line)(void *context, cons
         memcache_server_describe(&memcache->servers[i], state, sizeof state);
         snprintf(text, sizeof text, "memcached %s", state);
         line(context, text);
+    }
+}
+
+void memcache_servers(struct memcache *memcache, struct servers *servers)
+{
+    for (size_t i = 0; i < memcache->count; i++) {
+        struct memcache_server *server = &memcache->servers[i];
+        struct server_state state = {.tier = SERVER_MEMCACHED,
+                                     .breaker_open = breaker_is_open(&server->breaker)};
+        state.up = !state.breaker_open && memcache_server_is_ready(server);
+        memcpy(state.name, server->text, sizeof state.name);
+        servers_add(servers, &state);
     }
 }

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "config/settings.h"
+#include "db/servers.h"
 #include "shared/clock.h"
 #include "shared/digest.h"
 #include "shared/fault.h"
@@ -77,5 +78,8 @@ bool memcache_remove(struct memcache *memcache, enum memcache_kind kind, const s
  * status`. The callback gets each. */
 void memcache_report(struct memcache *memcache, void (*line)(void *context, const char *text),
                      void *context);
+
+/* The same for metrics. */
+void memcache_servers(struct memcache *memcache, struct servers *servers);
 
 #endif

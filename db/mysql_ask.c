@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "shared/counters.h"
+#include "shared/histogram.h"
 #include "shared/log.h"
 
 static void worker_note_statement(struct mysql_worker *worker, unsigned long rows, int64_t us)
@@ -52,6 +53,7 @@ static bool send_statement(struct mysql_worker *worker, const struct mysql_job *
     mysql_client_query(worker->client, job->table, job->key, worker->sql, strlen(worker->sql),
                        &rows, trouble, &worker->finding);
     int64_t us = clock_mono_us() - begun_us;
+    histogram_add(HISTOGRAM_directory_query_seconds, us);
     bool shot = mysql_phase_end(worker);
     if (shot && worker->finding.answer == UNAVAILABLE) {
         trouble->class = MYSQL_ERROR_SERVER; /* whatever the library makes of a socket shut down */

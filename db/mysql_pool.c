@@ -314,3 +314,31 @@ void mysql_pool_report(void (*line)(void *context, const char *text), void *cont
     }
     free(report.lines);
 }
+
+/* Pool lock held. */
+static void add_host(struct mysql_pool *pool, unsigned i, struct servers *servers)
+{
+    enum mysql_host_state state = mysql_host_state(pool, i);
+    struct server_state server = {.tier = SERVER_DIRECTORY,
+                                  .up = state == HOST_UP,
+                                  .breaker_open = state != HOST_UP,
+                                  .lagging = pool->hosts[i].lag != LAG_FINE,
+                                  .connections = pool->hosts[i].connections};
+    struct text name = text_on(server.name, sizeof server.name);
+    text_add(&name, mysql_host_name(pool, i));
+    servers_add(servers, &server);
+}
+
+void mysql_pool_servers(struct servers *servers)
+{
+    pthread_mutex_lock(&registry_lock);
+    for (struct mysql_pool *pool = registry; pool; pool = pool->next) {
+        pthread_mutex_lock(&pool->lock);
+        for (unsigned i = 0; i < pool->source.host_count; i++)
+            add_host(pool, i, servers);
+        for (const struct mysql_job *job = pool->jobs.first; job; job = job->next)
+            ++*(job->state == JOB_QUEUED ? &servers->queries_waiting : &servers->queries_running);
+        pthread_mutex_unlock(&pool->lock);
+    }
+    pthread_mutex_unlock(&registry_lock);
+}

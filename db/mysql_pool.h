@@ -38,6 +38,7 @@
 
 #include "db/directory.h"
 #include "db/mysql_table.h"
+#include "db/servers.h"
 
 struct mysql_pool;
 
@@ -64,5 +65,8 @@ void mysql_pool_forget(struct mysql_pool *pool, const struct mysql_table *table)
  * that cannot work: "mysql unix:/x: /x.cf: error 1146: ...".
  */
 void mysql_pool_report(void (*line)(void *context, const char *text), void *context);
+
+/* The same for metrics: adds the servers and queries of every pool. */
+void mysql_pool_servers(struct servers *servers);
 
 #endif

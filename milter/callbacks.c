@@ -16,8 +16,10 @@
 #include "milter/listener.h"
 #include "milter/remember.h"
 #include "milter/report.h"
+#include "milter/tally.h"
 #include "shared/clock.h"
 #include "shared/counters.h"
+#include "shared/histogram.h"
 #include "shared/log.h"
 
 /* Mostly smfi_main returns at once, sometimes it sleeps for a second; nobody's answer depends on
@@ -179,6 +181,7 @@ static sfsistat answer(SMFICTX *context, struct snapshot *snapshot,
         report_trace(request, trace);
     free(trace);
     report_count(&result);
+    tally_recipient(&result);
     report_recipient(snapshot->settings, request, &result);
     remember_recipient(snapshot, request, &result);
     canary_note(snapshot->canary, &result);
@@ -248,11 +251,14 @@ int64_t callbacks_stuck_ms(void)
 
 static sfsistat on_recipient(SMFICTX *context, char **arguments)
 {
+    int64_t begun_us = clock_mono_us();
     if (atomic_load(&inside) == 0)
-        atomic_store(&progress_at_ms, clock_mono_ms());
+        atomic_store(&progress_at_ms, begun_us / 1000);
     atomic_fetch_add(&inside, 1);
     sfsistat action = check(context, arguments);
-    atomic_store(&progress_at_ms, clock_mono_ms());
+    int64_t ended_us = clock_mono_us();
+    atomic_store(&progress_at_ms, ended_us / 1000);
+    histogram_add(HISTOGRAM_lookup_seconds, ended_us - begun_us);
     reply_owed();
     atomic_fetch_sub(&inside, 1);
     return action;

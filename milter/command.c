@@ -10,11 +10,11 @@
 #include "milter/command_ledger.h"
 #include "milter/command_lookup.h"
 #include "milter/doctor.h"
-#include "milter/gauges.h"
 #include "milter/import.h"
 #include "milter/learn.h"
+#include "milter/stats.h"
+#include "milter/top.h"
 #include "milter/version.h"
-#include "shared/counters.h"
 #include "shared/idn.h"
 #include "shared/text.h"
 
@@ -111,49 +111,6 @@ static int run_status(struct command_context *context, int argc, char **argv)
     return 0;
 }
 
-enum stats_form { STATS_PLAIN, STATS_JSON, STATS_PROMETHEUS };
-
-struct stats {
-    FILE *out;
-    enum stats_form form;
-    unsigned printed;
-};
-
-static void print_number(struct stats *stats, const char *type, const char *name, const char *help,
-                         uint64_t value)
-{
-    /* Prometheus wants the names of counters to end so. */
-    const char *end = strcmp(type, "counter") == 0 ? "_total" : "";
-    switch (stats->form) {
-    case STATS_PLAIN:
-        fprintf(stats->out, "%s=%" PRIu64 "\n", name, value);
-        break;
-    case STATS_JSON:
-        fprintf(stats->out, "%s\"%s\": %" PRIu64, stats->printed > 0 ? ", " : "{", name, value);
-        break;
-    case STATS_PROMETHEUS:
-        fprintf(stats->out, "# HELP rcpt_milter_%s%s %s\n# TYPE rcpt_milter_%s%s %s\n", name, end,
-                help, name, end, type);
-        fprintf(stats->out, "rcpt_milter_%s%s %" PRIu64 "\n", name, end, value);
-        break;
-    }
-    stats->printed++;
-}
-
-static void print_stats(struct command_context *context, enum stats_form form)
-{
-    struct stats stats = {.out = context->out, .form = form};
-    struct gauges gauges;
-    gauges_read(context->snapshot, &gauges);
-    for (int i = 0; i < COUNTER_COUNT; i++)
-        print_number(&stats, "counter", counter_rows[i].name, counter_rows[i].help,
-                     counter_get((enum counter)i));
-    for (int i = 0; i < GAUGE_COUNT; i++)
-        print_number(&stats, "gauge", gauge_rows[i].name, gauge_rows[i].help, gauges.value[i]);
-    if (form == STATS_JSON)
-        fprintf(context->out, "}\n");
-}
-
 static int run_stats(struct command_context *context, int argc, char **argv)
 {
     const char *option = argc == 2 ? argv[1] : "";
@@ -163,9 +120,9 @@ static int run_stats(struct command_context *context, int argc, char **argv)
                                                                  : STATS_PLAIN;
     if (argc > 2 || (argc == 2 && form == STATS_PLAIN && !reset))
         return usage(context, argv[0]);
-    print_stats(context, form);
+    stats_print(context->app, context->snapshot, form, context->out);
     if (reset)
-        counters_reset();
+        stats_reset();
     return 0;
 }
 
@@ -276,6 +233,7 @@ static const struct command rows[] = {
      .needs_snapshot = true, .run = command_waiting},
     {"bounced", "[--json]", "who was refused with a 5xx, and on what evidence",
      .needs_snapshot = true, .run = command_bounced},
+    {"top", "[--once]", "the daemon at a glance, again every two seconds", .client = top_run},
     {"verbose", "0 | 1 | 2", "trace: off, each lookup, the milter dialogue too",
      .run = run_verbose},
     {"reload", "[--force]", "read the configuration again", .run = run_reload},

@@ -23,7 +23,20 @@
     X(known_good_entries, "recipients in the known-good store")                                    \
     X(known_good_oldest_seconds, "age of the oldest confirmation in the known-good store")         \
     X(known_good_bytes, "size of the known-good store on disk")                                    \
-    X(known_good_dropped, "confirmations the known-good store had no room for in its queue")
+    X(known_good_dropped, "confirmations the known-good store had no room for in its queue")       \
+    X(engaged_hold, "1 while rcptctl hold keeps every 5xx back")                                   \
+    X(engaged_sentinel, "1 while a missing sentinel recipient keeps every 5xx back")               \
+    X(engaged_vanishing, "1 while vanishing recipients keep every 5xx back")                       \
+    X(engaged_no_answer_yet, "1 while the directory has not answered since the start")             \
+    X(engaged_outage, "1 while an outage is shorter than outage_patience")                         \
+    X(recipients_checked, "0 while recipient_maps is empty and everybody passes")                  \
+    X(sentinels, "sentinel recipients that are watched")                                           \
+    X(escalate_after_seconds, "escalate_after; 0: never")                                          \
+    X(lookup_slots, "lookup_slots: how many lookups may wait for servers")                         \
+    X(lookup_slots_taken, "how many do")                                                           \
+    X(queries_waiting, "SQL queries that wait for a free connection")                              \
+    X(queries_running, "SQL queries under way")                                                    \
+    X(process_cache_entries, "recipients in the process cache")
 
 enum gauge {
 #define GAUGE_NAME(name, help) GAUGE_##name,

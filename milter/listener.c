@@ -16,28 +16,32 @@
 
 enum { ENOUGH_FILES = 4096 };
 
-bool listener_lock(const struct endpoint *socket, struct fault *fault)
+int listener_take_lock(const char *socket, struct fault *fault)
 {
-    if (socket->kind != ENDPOINT_UNIX)
-        return true;
     struct stat there;
-    if (lstat(socket->path, &there) == 0 && !S_ISSOCK(there.st_mode)) {
-        fault_set(fault, "%s exists and is not a socket; it was left alone", socket->path);
-        return false;
+    if (lstat(socket, &there) == 0 && !S_ISSOCK(there.st_mode)) {
+        fault_set(fault, "%s exists and is not a socket; it was left alone", socket);
+        return -1;
     }
     char path[ENDPOINT_PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s.lock", socket->path);
+    snprintf(path, sizeof path, "%s.lock", socket);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         fault_set(fault, "cannot open the lock file %s: %s", path, strerror(errno));
-        return false;
+        return -1;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return true; /* the descriptor stays open, and with it the lock */
-    fault_set(fault, "another rcpt-milter serves %s (it holds %s); it was left alone", socket->path,
+        return fd;
+    fault_set(fault, "another rcpt-milter serves %s (it holds %s); it was left alone", socket,
               path);
     close(fd);
-    return false;
+    return -1;
+}
+
+/* The descriptor stays open, and with it the lock. */
+bool listener_lock(const struct endpoint *socket, struct fault *fault)
+{
+    return socket->kind != ENDPOINT_UNIX || listener_take_lock(socket->path, fault) >= 0;
 }
 
 static struct sockaddr_un unix_address(const char *path)

@@ -15,6 +15,9 @@
  * another instance has it, or when something that is no socket stands at the path. */
 bool listener_lock(const struct endpoint *socket, struct fault *fault);
 
+/* The same for a lock that may be given back: the descriptor that holds it, or -1 and a fault. */
+int listener_take_lock(const char *path, struct fault *fault);
+
 /* Listens on a unix socket with this mode, replacing what a dead instance left (the caller holds
  * its lock). The descriptor, or -1 and a fault. */
 int listener_open_unix(const char *path, unsigned mode, struct fault *fault);

@@ -2,8 +2,8 @@
  * rcpt-milter: the order in which the daemon starts and stops.
  *
  * Threads: main waits for signals and the watchdog, reloads, and stops; one thread serves
- * libmilter, which has workers of its own; one accepts control connections; the maps and memcached
- * have theirs.
+ * libmilter, which has workers of its own; one accepts control connections; one serves metrics,
+ * where configured; the maps and memcached have theirs.
  *
  * Signals: HUP, TERM and INT are blocked in every thread and read by main from a descriptor.
  * libmilter has a thread that waits for them too, and would take each of them for "stop": see
@@ -29,6 +29,7 @@
 #include "milter/command.h"
 #include "milter/control.h"
 #include "milter/listener.h"
+#include "milter/metrics.h"
 #include "milter/notify.h"
 #include "milter/report.h"
 #include "milter/version.h"
@@ -220,6 +221,7 @@ static void reload(struct app *app, bool by_signal)
     if (by_signal)
         app_reload(app, false, &fault);
     app_serve_reload(app);
+    metrics_follow(app);
     tell_ready(app);
 }
 
@@ -292,6 +294,7 @@ static int serve(struct app *app, const struct settings *settings, int report)
         return EXIT_FAILURE;
     }
     log_info("rcpt-milter %s serves, role %s", VERSION, role_name(settings->role));
+    metrics_follow(app);
     tell_ready(app);
     report_ready(report);
 
@@ -299,6 +302,7 @@ static int serve(struct app *app, const struct settings *settings, int report)
     log_info("stopping");
     notify_stopping();
     control_stop();
+    metrics_stop();
     callbacks_stop();
     pthread_join(milter, NULL);
     tell_left_out(app, true);

@@ -24,7 +24,7 @@ STANDARD = set("""
     locale.h netdb.h netinet/in.h netinet/tcp.h poll.h pthread.h pwd.h sched.h setjmp.h signal.h spawn.h stdarg.h
     stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h strings.h sys/eventfd.h
     sys/file.h sys/ioctl.h sys/mman.h sys/prctl.h sys/resource.h sys/signalfd.h sys/socket.h sys/stat.h sys/time.h
-    sys/types.h sys/uio.h sys/un.h sys/wait.h sysexits.h time.h unistd.h wchar.h wctype.h
+    sys/types.h sys/uio.h termios.h sys/un.h sys/wait.h sysexits.h time.h unistd.h wchar.h wctype.h
 """.split())
 
 

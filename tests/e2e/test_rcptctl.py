@@ -163,20 +163,6 @@ def test_stats_are_numbers_and_json_holds_the_same(world, known):
     assert text["reply_pass"] == 1 and text["reply_4xx"] == 1 and text["reply_5xx"] == 0
 
 
-def test_prometheus_gets_the_same_in_its_own_form(world, known):
-    milter = world.milter(recipient_maps=known)
-    milter.ask("alice@example.test", "ghost@example.test")
-    plain = milter.stats()
-    text = milter.ctl("stats", "--prometheus").stdout
-    lines = text.splitlines()
-    assert len(lines) == 3 * len(plain)
-    for about, kind, sample in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
-        name, value = sample.split(" ")
-        assert about.startswith(f"# HELP {name} ") and kind in (f"# TYPE {name} counter", f"# TYPE {name} gauge")
-        assert name.endswith("_total") == kind.endswith("counter")
-        assert plain[name.removeprefix("rcpt_milter_").removesuffix("_total")] == int(value)
-
-
 def test_flush_forgets_one_address_a_domain_or_everything(world, own_directory, own_recipients):
     memcached = world.memcached()
     milter = world.milter(

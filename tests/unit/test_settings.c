@@ -652,7 +652,7 @@ static void a_change_that_needs_a_restart_is_named(void **state)
                  {"milter_socket_mode = 0600", "milter_socket_mode"},
                  {"control_socket = unix:/x", "control_socket"},
                  {"state_directory = /x", "state_directory"},
-                 {"metrics_listen = inet:127.0.0.1:9100", "metrics_listen"},
+                 {"metrics_listen = inet:127.0.0.1:9100", NULL},
                  {"milter_socket_mode = 660", NULL}, /* the same mode in other words */
                  {"role = fallback", NULL},
                  {"exempt_networks = 192.0.2.7", NULL}};
