@@ -3,7 +3,10 @@
 #   make            build, into build/plain
 #   make check      every test; ends with `N passed, N failed, N skipped`
 #   make demo       see it work: a primary, a fallback, MySQL killed and back, no server at all
-#   make install    programs, manual pages, a sample configuration, the systemd unit
+#   make install    programs, manual pages, a sample configuration, the systemd units
+#   make deb        a Debian package, into build/deb
+#   make rpm        an RPM package, into build/rpm
+#   make check-package  the Debian package's first day, in a container that boots
 #   make deps       install what the above need (apt or dnf; FOR=build for `make` alone)
 #   make unit       the unit tests' programs only
 #   make dashboard  draw packaging/grafana/dashboard.png anew (python3-matplotlib)
@@ -50,8 +53,8 @@ LAYERS   := $(FOLDERS:%=$(BUILD)/%.a)
 UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all unit fuzz fuzzers check check-faults check-senders soak bench bench-quick demo \
-        dashboard deps install clean
+.PHONY: all unit fuzz fuzzers check check-faults check-senders check-package soak bench bench-quick demo \
+        dashboard deps install deb rpm clean
 # Objects are kept, also those that only a pattern rule names.
 .SECONDARY:
 
@@ -156,14 +159,45 @@ install: all
 	install -D -m 644 db/schema.sql $(SHARE)/rcpt-milter/schema.sql
 	install -D -m 644 -t $(SHARE)/rcpt-milter/examples config/examples/*.cf
 	install -D -m 644 README.md $(SHARE)/doc/rcpt-milter/README.md
-	install -D -m 644 packaging/prometheus/rcpt-milter.rules.yml $(SHARE)/rcpt-milter/prometheus/rcpt-milter.rules.yml
-	install -D -m 644 packaging/grafana/rcpt-milter.json $(SHARE)/rcpt-milter/grafana/rcpt-milter.json
 	for page in packaging/man/*.[58]; do \
 	    install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit; done
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	for unit in rcpt-milter.service rcpt-milter-learn.service rcpt-milter-learn.timer; do \
-	    sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/$$unit \
-	        > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; done
+	for unit in packaging/systemd/*; do \
+	    install -D -m 644 $$unit $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} && \
+	    sed -i 's|@PREFIX@|$(PREFIX)|' $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/} || exit; done
+	install -D -m 644 packaging/sysusers/rcpt-milter.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/rcpt-milter.conf
+	install -D -m 644 packaging/tmpfiles/rcpt-milter.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/rcpt-milter.conf
+	install -D -m 644 packaging/bash-completion/rcptctl $(SHARE)/bash-completion/completions/rcptctl
+	for folder in packaging/grafana packaging/prometheus; do \
+	    install -d $(SHARE)/rcpt-milter/$${folder##*/} && find $$folder -type f ! -name '*.png' -exec \
+	        install -m 644 -t $(SHARE)/rcpt-milter/$${folder##*/} {} + || exit; done
+
+# The tree without what was built in it, as a tarball of the sources would have it.
+VERSION = $(shell sed -n 's/^.define VERSION "\(.*\)"$$/\1/p' milter/version.h)
+COPY = tar --exclude=./build --exclude=./.git --exclude=__pycache__ -c .
+
+# packaging/debian becomes debian/ in a copy of the tree.
+deb:
+	rm -rf build/deb && mkdir -p build/deb/rcpt-milter-$(VERSION)
+	$(COPY) | tar -x -C build/deb/rcpt-milter-$(VERSION)
+	mv build/deb/rcpt-milter-$(VERSION)/packaging/debian build/deb/rcpt-milter-$(VERSION)/debian
+	cd build/deb/rcpt-milter-$(VERSION) && dpkg-buildpackage -us -uc -b
+	@ls build/deb/*.deb
+
+# Where rpmbuild is not Fedora's or a relative's, there is no RPM database with what the build needs,
+# and systemd's macros are missing.
+RPM_FLAGS = --define '_topdir $(CURDIR)/build/rpm' \
+    $(if $(wildcard /etc/debian_version),--nodeps --load=packaging/rpm/macros.elsewhere)
+rpm:
+	rm -rf build/rpm && mkdir -p build/rpm/SOURCES
+	$(COPY) --transform='s|^\.|rcpt-milter-$(VERSION)|' | gzip -n > build/rpm/SOURCES/rcpt-milter-$(VERSION).tar.gz
+	cp packaging/sysusers/rcpt-milter.conf build/rpm/SOURCES/rcpt-milter.sysusers
+	rpmbuild $(RPM_FLAGS) -bb packaging/rpm/rcpt-milter.spec
+	@find build/rpm/RPMS -name '*.rpm'
+
+# Needs root, systemd-container, debootstrap, and the sources apt has. PACKAGE_TEST=skip where that
+# cannot be had.
+check-package:
+	@PACKAGE_TEST=$(PACKAGE_TEST) /usr/bin/python3 -m pytest -q -p no:cacheprovider -x tests/package
 
 clean:
 	rm -rf build
