@@ -235,12 +235,9 @@ static bool run_statement(struct mysql_client *client, const char *sql, size_t l
 
 /* ---- a lookup ---- */
 
-/* What the statement has given so far. */
 struct harvest {
-    const struct mysql_table *table;
-    const char *key;
-    unsigned long rows, values;
-    char value[FINDING_VALUE_MAX]; /* the values as Postfix joins them; "" for none */
+    struct query_values values;
+    unsigned long rows;
 };
 
 static bool harvest_row(void *context, MYSQL_RES *result, MYSQL_ROW row)
@@ -249,9 +246,7 @@ static bool harvest_row(void *context, MYSQL_RES *result, MYSQL_ROW row)
     unsigned columns = mysql_num_fields(result);
     harvest->rows++;
     for (unsigned i = 0; i < columns; i++)
-        if (mysql_table_format(harvest->table, harvest->key, row[i], harvest->value,
-                               sizeof harvest->value))
-            harvest->values++;
+        query_values_add(&harvest->values, row[i]);
     return true;
 }
 
@@ -259,7 +254,7 @@ void mysql_client_query(struct mysql_client *client, const struct mysql_table *t
                         const char *key, const char *sql, size_t length, unsigned long *rows,
                         struct mysql_trouble *trouble, struct finding *finding)
 {
-    struct harvest harvest = {.table = table, .key = key};
+    struct harvest harvest = {.values = {.query = &table->query, .key = key}};
     struct rows taken = {
         .take = harvest_row, .context = &harvest, .trouble = trouble, .fault = &finding->why};
     bool complete = run_statement(client, sql, length, &taken);
@@ -270,14 +265,8 @@ void mysql_client_query(struct mysql_client *client, const struct mysql_table *t
         trouble->class = MYSQL_ERROR_SETUP;
         fault_set(&finding->why, "the statement gave no result set (require_result_set = no makes "
                                  "that \"not found\")");
-    } else if (table->expansion_limit > 0 && harvest.values > table->expansion_limit) {
+    } else if (!query_values_judge(&harvest.values, finding)) {
         trouble->class = MYSQL_ERROR_KEY;
-        fault_set(&finding->why, "%lu values, more than expansion_limit = %u", harvest.values,
-                  table->expansion_limit);
-    } else if (harvest.value[0]) {
-        finding_set_found(finding, harvest.value);
-    } else {
-        finding_set_absent(finding);
     }
 }
 

@@ -195,7 +195,7 @@ void mysql_table_answered(struct mysql_pool *pool, const struct mysql_table *tab
     pthread_mutex_unlock(&pool->lock);
 
     if (trouble)
-        log_info("mysql %s answers again after %.1f s", table->path,
+        log_info("mysql %s answers again after %.1f s", table->query.path,
                  (double)(clock_mono_ms() - trouble->since_ms) / 1000);
     free(trouble);
 }
