@@ -115,6 +115,11 @@ static bool check_quotes(const struct query *query, const struct query_dialect *
     static const char what[] = "stands outside quotes, so whoever sends mail could write SQL there";
     for (const char *c = strchr(query->statement, '%'); c; c = strchr(c + 2, '%')) {
         char open = query_quote_at(dialect->sql, query->statement, (size_t)(c - query->statement));
+        if (c[1] != '%' && open == '"' && dialect->sql == SQL_OF_SQLITE)
+            log_warning(
+                "%s: SQLite takes \"%.2s\" for the name of a column where there is one: write "
+                "'%.2s'",
+                where, c, c);
         if (c[1] == '%' || open == '\'' || open == '"')
             continue;
         if (dialect->quoted_only) {

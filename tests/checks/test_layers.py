@@ -12,6 +12,7 @@ HOMES = {
     r"(mysql|mariadb).*|errmsg\.h|mysqld_error\.h": {"db/mysql_client.c", "db/mysql_compat.h"},
     r"lmdb\.h": {"db/lmdb_inside.h"},
     r"sodium.*": {"shared/digest.c"},
+    r"sqlite3.*": {"db/map_sqlite.c"},
     r"uni(case|norm|str)\.h": {"shared/unicode.c"},
     r"systemd/.*": {"milter/notify.c"},
     r"syslog\.h": {"shared/log.c", "config/values.c"},
