@@ -8,6 +8,54 @@
 #include "db/directory.h"
 #include "tests/unit/scratch.h"
 
+/* What people and others send; folded, as Postfix folds. */
+static const char *const hostile_keys[] = {"o'brien@x.test",
+                                           "''@x.test",
+                                           "'@x.test",
+                                           "\\@x.test",
+                                           "\\'@x.test",
+                                           "\"@x.test",
+                                           "\"a b\"@x.test",
+                                           "\"a'b\"@x.test",
+                                           "\"\"\"\"@x.test",
+                                           "100%s@x.test",
+                                           "%@x.test",
+                                           "%%@x.test",
+                                           "_@x.test",
+                                           "`x`@x.test",
+                                           "[x]@x.test",
+                                           "x' or '1'='1",
+                                           "x\" or \"1\"=\"1",
+                                           "x'; drop table r; --@x.test",
+                                           "x'--@x.test",
+                                           "x/*@x.test",
+                                           "*/x@x.test",
+                                           "?@x.test",
+                                           "?1@x.test",
+                                           ":a@x.test",
+                                           "$x@x.test",
+                                           "a,b@x.test",
+                                           "a;b@x.test",
+                                           "\x01@x.test",
+                                           "\x7f@x.test",
+                                           "\xc3\xa4@x.test",
+                                           "a\xcc\x88@x.test",
+                                           "\xf0\x9f\x98\x80@x.test",
+                                           "value",
+                                           "address",
+                                           "null",
+                                           "1",
+                                           "1e3@x.test",
+                                           "x\xe2\x80\x8b@x.test",
+                                           "a@b@x.test",
+                                           "trailing @x.test",
+                                           "a|b@x.test",
+                                           "-- @x.test",
+                                           "\xe2\x80\x99@x.test",
+                                           NULL};
+
+enum { HOSTILE = sizeof hostile_keys / sizeof hostile_keys[0] - 1 };
+
 /* A map as Postfix and as we have it. */
 struct both_maps {
     const struct map_type *type;
@@ -61,45 +109,69 @@ static inline const char *postmap_value(char **lines, const char *key)
     return line + length + 1;
 }
 
-/* Postfix's answers, in a buffer of the caller's; its exit status. 0: found some, 1: none. */
-static inline int postmap_run(const struct both_maps *both, const char *const *keys, char *lines,
-                              size_t size)
+/* A postmap that answers these keys; what it says goes to a file of the map's own. */
+static inline FILE *postmap_start(const struct both_maps *both, const char *const *keys)
 {
-    char config[256], asked[256], command[1024];
+    char config[256], command[2048];
     old_file(config, "main.cf", "compatibility_level = 3.6\n");
-    FILE *file = fopen(scratch_path(asked, "keys"), "w");
+    snprintf(command, sizeof command, "%s.keys", both->path);
+    FILE *file = fopen(command, "w");
     for (; file && *keys; keys++)
         fprintf(file, "%s\n", *keys);
     if (!file || fclose(file) != 0)
-        fail_msg("cannot write %s", asked);
+        fail_msg("cannot write %s", command);
     snprintf(command, sizeof command,
-             "PATH=$PATH:/usr/sbin postmap -c '%s' -q - '%s' <'%s' 2>'%s/postmap.err'", scratch_dir,
-             both->name, asked, scratch_dir);
+             "PATH=$PATH:/usr/sbin postmap -c '%s' -q - '%s' <'%s.keys' 2>'%s.said'", scratch_dir,
+             both->name, both->path, both->path);
     FILE *from = popen(command, "r");
-    size_t length = from ? fread(lines, 1, size - 1, from) : 0;
+    if (!from)
+        fail_msg("cannot start postmap");
+    return from;
+}
+
+/* What it found, in a buffer of the caller's; its exit status. 0: found some, 1: none. */
+static inline int postmap_end(FILE *from, char *lines, size_t size)
+{
+    size_t length = fread(lines, 1, size - 1, from);
     lines[length] = '\0';
     assert_true(length + 1 < size);
-    int status = from ? pclose(from) : -1;
+    int status = pclose(from);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /* Where Postfix cannot answer a key it gives up, and so do those after it: such keys one by one. */
-static inline void both_fail(const struct both_maps *both, const char *key)
+struct failing {
+    const char *key;
+    FILE *postmap;
+};
+
+static inline struct failing both_fail_begin(const struct both_maps *both, const char *key)
 {
-    char lines[1024];
-    struct finding finding = both_ask_ours(both, key);
+    return (struct failing){key, postmap_start(both, (const char *const[]){key, NULL})};
+}
+
+static inline void both_fail_end(const struct both_maps *both, struct failing *failing)
+{
+    char lines[1024], said[300], error[4096] = "";
+    struct finding finding = both_ask_ours(both, failing->key);
     if (finding.answer != UNAVAILABLE)
-        fail_msg("%s: %s: we said %s", both->name, key, answer_name(finding.answer));
+        fail_msg("%s: %s: we said %s", both->name, failing->key, answer_name(finding.answer));
     assert_string_not_equal(finding.why.text, "");
-    assert_int_equal(postmap_run(both, (const char *const[]){key, NULL}, lines, sizeof lines), 1);
+    assert_int_equal(postmap_end(failing->postmap, lines, sizeof lines), 1);
     assert_string_equal(lines, "");
-    char error[4096] = "", path[256];
-    FILE *file = fopen(scratch_path(path, "postmap.err"), "r");
+    snprintf(said, sizeof said, "%s.said", both->path);
+    FILE *file = fopen(said, "r");
     assert_non_null(file);
     error[fread(error, 1, sizeof error - 1, file)] = '\0';
     fclose(file);
     if (!strstr(error, "fatal"))
-        fail_msg("%s: %s: Postfix did not fail: %s", both->name, key, error);
+        fail_msg("%s: %s: Postfix did not fail: %s", both->name, failing->key, error);
+}
+
+static inline void both_fail(const struct both_maps *both, const char *key)
+{
+    struct failing failing = both_fail_begin(both, key);
+    both_fail_end(both, &failing);
 }
 
 /* How many of them are found. */
@@ -108,7 +180,7 @@ static inline unsigned both_agree(const struct both_maps *both, const char *cons
     static char lines[1 << 16];
     char *rest = lines;
     unsigned found = 0;
-    int status = postmap_run(both, keys, lines, sizeof lines);
+    int status = postmap_end(postmap_start(both, keys), lines, sizeof lines);
     for (; *keys; keys++) {
         struct finding finding = both_ask_ours(both, *keys);
         const char *value = postmap_value(&rest, *keys);
