@@ -120,14 +120,14 @@ static void check_source(const struct mysql_source *source)
     mysql_source_release(&copy);
 }
 
-/* A word of `domain` with a '/' in front is a file to read. No input may choose one. */
+/* A word of `domain` with a '/' in front, or behind a '!', is a file to read. No input may choose one. */
 static bool names_a_file(struct input input)
 {
     struct conf *conf = conf_read_bytes("input", input.bytes, input.length, NULL);
     const struct conf_entry *domain = conf ? conf_find(conf, "domain") : NULL;
     bool found = false;
     for (const char *c = domain ? domain->value : ""; *c; c++)
-        found = found || (*c == '/' && (c == domain->value || strchr(", \t\r\n", c[-1])));
+        found = found || (*c == '/' && (c == domain->value || strchr("!, \t\r\n", c[-1])));
     conf_free(conf);
     return found;
 }
