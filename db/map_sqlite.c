@@ -248,9 +248,9 @@ static bool take_rows(sqlite3_stmt *statement, struct query_values *values, unsi
 {
     int step;
     for (; (step = sqlite3_step(statement)) == SQLITE_ROW; ++*rows) {
+        bool is_null = sqlite3_column_type(statement, 0) == SQLITE_NULL; /* before a conversion */
         const char *value = (const char *)sqlite3_column_text(statement, 0);
-        /* NULL, or no memory for the text of what is no text. */
-        if (!value && sqlite3_column_type(statement, 0) != SQLITE_NULL &&
+        if (!value && !is_null && /* no memory for the text of what is no text? */
             sqlite3_errcode(sqlite3_db_handle(statement)) == SQLITE_NOMEM)
             return false;
         query_values_add(values, value);
