@@ -49,7 +49,7 @@ struct sqlite_map {
     pthread_mutex_t lock; /* covers what follows; never held across I/O */
     struct connection *idle;
     unsigned idle_count;
-    bool failing; /* and that was logged */
+    int64_t failing_since_ms; /* 0: it answers. Each change is logged */
 };
 
 /* ---- the map file ---- */
@@ -315,11 +315,14 @@ static bool ask(const struct sqlite_map *map, struct connection *connection, con
 static void tell(struct sqlite_map *map, bool answered, const struct finding *finding)
 {
     pthread_mutex_lock(&map->lock);
-    bool changed = map->failing == answered;
-    map->failing = !answered;
+    int64_t since_ms = map->failing_since_ms, now_ms = clock_mono_ms();
+    bool changed = (since_ms != 0) == answered;
+    if (changed)
+        map->failing_since_ms = answered ? 0 : now_ms;
     pthread_mutex_unlock(&map->lock);
     if (changed && answered)
-        log_info("sqlite %s answers again", map->query.path);
+        log_info("sqlite %s answers again after %.1f s", map->query.path,
+                 (double)(now_ms - since_ms) / 1000);
     else if (changed)
         log_error("%s; lookups in this table fail until that is mended", finding->why.text);
 }
