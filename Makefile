@@ -33,7 +33,7 @@ BUILD    := build/$(or $(subst $(space),-,$(VARIANT)),plain)
 
 # pkg-config may itself be missing here: `make deps` must work all the same.
 MYSQL    ?= $(if $(shell pkg-config --exists libmariadb 2>/dev/null && echo yes),libmariadb,mysqlclient)
-PACKAGES := $(MYSQL) libmemcached libsodium libsystemd libidn2
+PACKAGES := $(MYSQL) libmemcached libsodium libsystemd libidn2 sqlite3
 
 CFLAGS   ?= -O2 -g
 WERROR   ?= -Werror

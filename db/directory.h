@@ -65,6 +65,7 @@ struct map_type {
 };
 
 extern const struct map_type map_mysql;    /* db/map_mysql.c: mysql:/path.cf */
+extern const struct map_type map_sqlite;   /* db/map_sqlite.c: sqlite:/path.cf */
 extern const struct map_type map_texthash; /* db/map_texthash.c: texthash:/path */
 extern const struct map_type map_static;   /* db/map_static.c: static:value */
 extern const struct map_type map_inline; /* db/map_inline.c: inline:{key=value, {key=some value}} */

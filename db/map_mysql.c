@@ -51,12 +51,12 @@ static void mysql_map_lookup(void *opaque, const char *key, struct deadline dead
                              struct trace *trace, struct finding *finding)
 {
     struct mysql_map *map = opaque;
-    if (!mysql_table_applies(map->table, key)) {
+    if (!query_applies(&map->table->query, key)) {
         trace_add(trace, "mysql %s: not asked, its query is not for keys like this",
-                  map->table->path);
+                  map->table->query.path);
         finding_set_absent(finding);
     } else if (!map->pool) {
-        fault_set(&finding->why, "mysql %s: offline", map->table->path);
+        fault_set(&finding->why, "mysql %s: offline", map->table->query.path);
     } else {
         mysql_pool_lookup(map->pool, map->table, key, deadline, trace, finding);
     }

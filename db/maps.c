@@ -8,7 +8,7 @@
 #include "shared/text.h"
 
 static const struct map_type *const map_types[] = {
-    &map_mysql, &map_texthash, &map_static, &map_inline, &map_fail,
+    &map_mysql, &map_sqlite, &map_texthash, &map_static, &map_inline, &map_fail,
 };
 enum { MAP_TYPES = sizeof map_types / sizeof map_types[0] };
 

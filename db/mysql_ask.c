@@ -26,13 +26,13 @@ static void worker_note_statement(struct mysql_worker *worker, unsigned long row
 
 static bool worker_expand(struct mysql_worker *worker, const struct mysql_job *job)
 {
-    enum mysql_expansion expansion = mysql_table_expand(
-        job->table, job->key, mysql_client_escape, worker->client, worker->sql, sizeof worker->sql);
+    enum query_expansion expansion = query_expand(&job->table->query, job->key, mysql_client_escape,
+                                                  worker->client, worker->sql, sizeof worker->sql);
     if (expansion == EXPANSION_SUPPRESSED)
         finding_set_absent(&worker->finding);
     if (expansion == EXPANSION_TOO_LONG)
         fault_set(&worker->finding.why, "mysql: %s: the statement for this key is too long",
-                  job->table->path);
+                  job->table->query.path);
     return expansion == EXPANSION_OK;
 }
 
@@ -124,7 +124,8 @@ static bool judge(struct mysql_worker *worker, const struct mysql_job *job,
 {
     struct mysql_pool *pool = worker->pool;
     struct fault bare = worker->finding.why, named = bare;
-    fault_within(&named, "mysql %s: %s", mysql_host_name(pool, worker->host), job->table->path);
+    fault_within(&named, "mysql %s: %s", mysql_host_name(pool, worker->host),
+                 job->table->query.path);
     if (trouble->class != MYSQL_NO_ERROR)
         worker->finding.why = named;
 

@@ -7,13 +7,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "db/mysql_compat.h"
+#include "db/mysql_inside.h"
 #include "shared/text.h"
-
-struct mysql_client {
-    MYSQL mysql;
-    unsigned status_form; /* which statement its server understands: see status_statements */
-};
 
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 static bool library_is_ready; /* set once under library_once */
@@ -58,6 +53,12 @@ static void set_option(MYSQL *mysql, enum mysql_option option, const char *value
         mysql_options(mysql, option, value);
 }
 
+static bool wants_tls(const struct mysql_source *source)
+{
+    return source->tls_key_file || source->tls_cert_file || source->tls_ca_file ||
+           source->tls_ca_path || source->tls_ciphers || source->tls_verify_cert;
+}
+
 static void set_options(MYSQL *mysql, const struct mysql_source *source,
                         const struct mysql_timeouts *timeouts)
 {
@@ -74,9 +75,9 @@ static void set_options(MYSQL *mysql, const struct mysql_source *source,
     set_option(mysql, MYSQL_OPT_SSL_CA, source->tls_ca_file);
     set_option(mysql, MYSQL_OPT_SSL_CAPATH, source->tls_ca_path);
     set_option(mysql, MYSQL_OPT_SSL_CIPHER, source->tls_ciphers);
-    if (source->tls_key_file || source->tls_cert_file || source->tls_ca_file ||
-        source->tls_ca_path || source->tls_ciphers || source->tls_verify_cert)
-        compat_require_tls(mysql, source->tls_verify_cert);
+    if (wants_tls(source))
+        compat_require_tls(mysql, source->tls_ca_file || source->tls_ca_path,
+                           source->tls_verify_cert);
 }
 
 /* 0: a statement may take as long as it likes. */
@@ -114,8 +115,24 @@ static bool prepare_session(struct mysql_client *client, const struct mysql_time
     return limit_statements(client, timeouts->query_s);
 }
 
+/* libmariadb goes on without TLS where the server has none, unless it is to verify its name. The
+ * log-in was then made in the clear (the password is not sent), and is all that was. */
+static bool is_plain_against_wish(struct mysql_client *client, const struct mysql_source *source,
+                                  struct mysql_trouble *trouble, struct fault *fault)
+{
+    enum { SSL_CONNECTION_ERROR = 2026 };
+    if (!wants_tls(source) || mysql_get_ssl_cipher(&client->mysql))
+        return false;
+    *trouble = (struct mysql_trouble){.class = mysql_error_classify(SSL_CONNECTION_ERROR),
+                                      .number = SSL_CONNECTION_ERROR};
+    fault_set(fault, "error %u: TLS is asked for (tls_*), and the server has none",
+              trouble->number);
+    return true;
+}
+
 static bool connect_to(struct mysql_client *client, const struct mysql_source *source,
-                       const struct mysql_host *host, const struct mysql_timeouts *timeouts)
+                       const struct mysql_host *host, const struct mysql_timeouts *timeouts,
+                       struct mysql_trouble *trouble, struct fault *fault)
 {
     MYSQL *mysql = &client->mysql;
     const struct endpoint *endpoint = &host->endpoint;
@@ -123,14 +140,20 @@ static bool connect_to(struct mysql_client *client, const struct mysql_source *s
     if (!mysql_real_connect(mysql, inet ? endpoint->host : NULL, source->user, source->password,
                             source->dbname, inet ? endpoint->port : 0,
                             endpoint->kind == ENDPOINT_UNIX ? endpoint->path : NULL,
-                            CLIENT_MULTI_RESULTS))
+                            CLIENT_MULTI_RESULTS)) {
+        take_error(client, trouble, fault);
+        return false;
+    }
+    if (is_plain_against_wish(client, source, trouble, fault))
         return false;
     /* A default-character-set in the option file would win over ours, and escaping rests on it. */
     const char *charset = mysql_character_set_name(mysql);
-    if ((!charset || strcmp(charset, source->charset) != 0) &&
-        mysql_set_character_set(mysql, source->charset) != 0)
-        return false;
-    return prepare_session(client, timeouts);
+    if ((charset && strcmp(charset, source->charset) == 0) ||
+        mysql_set_character_set(mysql, source->charset) == 0)
+        if (prepare_session(client, timeouts))
+            return true;
+    take_error(client, trouble, fault);
+    return false;
 }
 
 struct mysql_client *mysql_client_connect(const struct mysql_source *source,
@@ -148,9 +171,8 @@ struct mysql_client *mysql_client_connect(const struct mysql_source *source,
     }
     client->status_form = 0;
     set_options(&client->mysql, source, timeouts);
-    if (connect_to(client, source, host, timeouts))
+    if (connect_to(client, source, host, timeouts, trouble, fault))
         return client;
-    take_error(client, trouble, fault);
     mysql_client_close(client);
     return NULL;
 }
@@ -177,17 +199,8 @@ size_t mysql_client_escape(void *client, char *to, const char *bytes, size_t len
 
 /* ---- one statement ---- */
 
-/* What is done with its rows. */
-struct rows {
-    bool (*take)(void *context, MYSQL_RES *result, MYSQL_ROW row); /* false: no more of them */
-    void *context;
-    bool has_result_set, stopped;
-    struct mysql_trouble *trouble; /* set, with the fault, by whatever step failed */
-    struct fault *fault;
-};
-
 /* One result set, row by row, so that a table without its WHERE does not fill the memory. */
-static bool take_result(struct mysql_client *client, struct rows *rows)
+static bool take_result(struct mysql_client *client, struct mysql_rows *rows)
 {
     MYSQL *mysql = &client->mysql;
     MYSQL_RES *result = mysql_use_result(mysql);
@@ -210,9 +223,8 @@ static bool take_result(struct mysql_client *client, struct rows *rows)
     return complete;
 }
 
-/* All result sets to their end; false when that was not reached. */
-static bool run_statement(struct mysql_client *client, const char *sql, size_t length,
-                          struct rows *rows)
+bool mysql_client_run(struct mysql_client *client, const char *sql, size_t length,
+                      struct mysql_rows *rows)
 {
     *rows->trouble = (struct mysql_trouble){0};
     if (mysql_real_query(&client->mysql, sql, (unsigned long)length) != 0) {
@@ -235,12 +247,9 @@ static bool run_statement(struct mysql_client *client, const char *sql, size_t l
 
 /* ---- a lookup ---- */
 
-/* What the statement has given so far. */
 struct harvest {
-    const struct mysql_table *table;
-    const char *key;
-    unsigned long rows, values;
-    char value[FINDING_VALUE_MAX]; /* the values as Postfix joins them; "" for none */
+    struct query_values values;
+    unsigned long rows;
 };
 
 static bool harvest_row(void *context, MYSQL_RES *result, MYSQL_ROW row)
@@ -249,9 +258,7 @@ static bool harvest_row(void *context, MYSQL_RES *result, MYSQL_ROW row)
     unsigned columns = mysql_num_fields(result);
     harvest->rows++;
     for (unsigned i = 0; i < columns; i++)
-        if (mysql_table_format(harvest->table, harvest->key, row[i], harvest->value,
-                               sizeof harvest->value))
-            harvest->values++;
+        query_values_add(&harvest->values, row[i]);
     return true;
 }
 
@@ -259,10 +266,10 @@ void mysql_client_query(struct mysql_client *client, const struct mysql_table *t
                         const char *key, const char *sql, size_t length, unsigned long *rows,
                         struct mysql_trouble *trouble, struct finding *finding)
 {
-    struct harvest harvest = {.table = table, .key = key};
-    struct rows taken = {
+    struct harvest harvest = {.values = {.query = &table->query, .key = key}};
+    struct mysql_rows taken = {
         .take = harvest_row, .context = &harvest, .trouble = trouble, .fault = &finding->why};
-    bool complete = run_statement(client, sql, length, &taken);
+    bool complete = mysql_client_run(client, sql, length, &taken);
     *rows = harvest.rows;
     if (!complete)
         return;
@@ -270,117 +277,9 @@ void mysql_client_query(struct mysql_client *client, const struct mysql_table *t
         trouble->class = MYSQL_ERROR_SETUP;
         fault_set(&finding->why, "the statement gave no result set (require_result_set = no makes "
                                  "that \"not found\")");
-    } else if (table->expansion_limit > 0 && harvest.values > table->expansion_limit) {
+    } else if (!query_values_judge(&harvest.values, finding)) {
         trouble->class = MYSQL_ERROR_KEY;
-        fault_set(&finding->why, "%lu values, more than expansion_limit = %u", harvest.values,
-                  table->expansion_limit);
-    } else if (harvest.value[0]) {
-        finding_set_found(finding, harvest.value);
-    } else {
-        finding_set_absent(finding);
     }
-}
-
-/* ---- how far the server is behind ---- */
-
-/* The first one covers every primary of a MariaDB replica that has several; the plain form would
- * show one of them, or none. MySQL's forms show all channels. */
-static const char *const status_statements[] = {
-    "SHOW ALL SLAVES STATUS", /* every MariaDB */
-    "SHOW REPLICA STATUS",    /* MySQL 8.0.22 and later */
-    "SHOW SLAVE STATUS",      /* MySQL before that */
-};
-enum { STATUS_STATEMENTS = sizeof status_statements / sizeof status_statements[0] };
-
-/* As SQL writes a number; a fraction is taken for a whole one. */
-static bool read_seconds(const char *text, int64_t *seconds)
-{
-    static const char digits[] = "0123456789";
-    char whole[20] = "";
-    bool negative = *text == '-';
-    text += negative;
-    size_t length = strspn(text, digits);
-    uint64_t number;
-    if (length == 0 || length >= sizeof whole)
-        return false;
-    memcpy(whole, text, length);
-    if (!text_to_number(whole, INT64_MAX - 1, &number))
-        return false;
-    text += length;
-    if (*text == '.') {
-        size_t places = strspn(text + 1, digits);
-        number += strspn(text + 1, "0") < places;
-        text += 1 + places;
-    }
-    *seconds = negative ? -(int64_t)number : (int64_t)number;
-    return *text == '\0';
-}
-
-struct lag_reading {
-    bool by_query; /* lag_query: the first column of the first row */
-    unsigned rows;
-    bool unknown; /* a row does not tell; the fault says why */
-    int64_t most_s;
-    struct fault *fault;
-};
-
-static unsigned lag_column(MYSQL_RES *result)
-{
-    const MYSQL_FIELD *fields = mysql_fetch_fields(result);
-    unsigned columns = mysql_num_fields(result), i = 0;
-    while (i < columns && strcmp(fields[i].name, "Seconds_Behind_Master") != 0 &&
-           strcmp(fields[i].name, "Seconds_Behind_Source") != 0)
-        i++;
-    return i;
-}
-
-/* A replica of several primaries is as far behind as the one it is furthest behind of. */
-static bool take_lag(void *context, MYSQL_RES *result, MYSQL_ROW row)
-{
-    struct lag_reading *reading = context;
-    unsigned column = reading->by_query ? 0 : lag_column(result);
-    int64_t seconds = 0;
-    reading->rows++;
-    if (reading->unknown || (reading->by_query && reading->rows > 1))
-        return true;
-    reading->unknown = true;
-    if (column >= mysql_num_fields(result))
-        fault_set(reading->fault, "the server's replica status has no Seconds_Behind_Source");
-    else if (!row[column])
-        fault_set(reading->fault,
-                  reading->by_query ? "lag_query gave NULL" : "its replication is not running");
-    else if (!read_seconds(row[column], &seconds))
-        fault_set(reading->fault, "\"%.40s\" is no number of seconds", row[column]);
-    else
-        reading->unknown = false;
-    if (reading->rows == 1 || seconds > reading->most_s)
-        reading->most_s = seconds;
-    return true;
-}
-
-bool mysql_client_lag(struct mysql_client *client, const char *lag_query, int64_t *lag_s,
-                      struct mysql_trouble *trouble, struct fault *fault)
-{
-    enum { PARSE_ERROR = 1064 };
-    struct lag_reading reading = {.by_query = lag_query != NULL, .fault = fault};
-    struct rows rows = {.take = take_lag, .context = &reading, .trouble = trouble, .fault = fault};
-    bool complete;
-    for (;;) {
-        const char *sql = lag_query ? lag_query : status_statements[client->status_form];
-        complete = run_statement(client, sql, strlen(sql), &rows);
-        if (lag_query || trouble->number != PARSE_ERROR ||
-            client->status_form + 1 == STATUS_STATEMENTS)
-            break;
-        client->status_form++;
-    }
-    if (!complete || reading.unknown)
-        return false;
-    if (lag_query && reading.rows == 0) {
-        fault_set(fault, "lag_query gave no row");
-        return false;
-    }
-    *lag_s = reading.most_s; /* no row of a status: not a replica */
-    return true;
 }
 
 /* ---- a list ---- */
@@ -403,14 +302,15 @@ bool mysql_client_list(struct mysql_client *client, const char *sql,
 {
     struct mysql_trouble trouble = {0};
     struct listing listing = {.each = each, .context = context};
-    struct rows rows = {.take = list_row, .context = &listing, .trouble = &trouble, .fault = fault};
+    struct mysql_rows rows = {
+        .take = list_row, .context = &listing, .trouble = &trouble, .fault = fault};
     /* As long as it takes; and whoever takes the rows may be slow, too. */
     if (!limit_statements(client, 0) ||
         mysql_query(&client->mysql, "SET SESSION net_write_timeout = 3600") != 0) {
         take_error(client, &trouble, fault);
         return false;
     }
-    bool complete = run_statement(client, sql, strlen(sql), &rows);
+    bool complete = mysql_client_run(client, sql, strlen(sql), &rows);
     if (complete && !rows.has_result_set)
         fault_set(fault, "list_query gave no result set");
     return rows.stopped || (complete && rows.has_result_set);

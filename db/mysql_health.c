@@ -205,7 +205,7 @@ void mysql_table_answered(struct mysql_pool *pool, const struct mysql_table *tab
     if (!trouble)
         return;
     meanwhile_print(&trouble->meanwhile, meanwhile);
-    log_info("mysql %s answers again after %.1f s%s", table->path,
+    log_info("mysql %s answers again after %.1f s%s", table->query.path,
              (double)(clock_mono_ms() - trouble->since_ms) / 1000, meanwhile);
     free(trouble);
 }

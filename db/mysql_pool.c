@@ -163,7 +163,7 @@ struct mysql_pool *mysql_pool_take(const struct mysql_table *table, const struct
     if (failed)
         pool_stop(failed);
     if (!pool)
-        fault_set(fault, "%s: %s", table->path,
+        fault_set(fault, "%s: %s", table->query.path,
                   failed ? "the system has no threads for it" : "out of memory");
     return pool;
 }
@@ -208,7 +208,7 @@ static void wait_for_answer(struct mysql_pool *pool, const struct mysql_table *t
         else
             pthread_cond_signal(&pool->work);
     } else {
-        fault_set(&finding->why, "mysql: %s: out of memory", table->path);
+        fault_set(&finding->why, "mysql: %s: out of memory", table->query.path);
         return;
     }
 
@@ -220,7 +220,7 @@ static void wait_for_answer(struct mysql_pool *pool, const struct mysql_table *t
     } else {
         finding->late = true;
         fault_set(&finding->why, "mysql %s: %s: no answer by the deadline, the query %s",
-                  pool->source.hosts[0].text, table->path,
+                  pool->source.hosts[0].text, table->query.path,
                   job->state == JOB_QUEUED ? "is waiting for a free connection" : "is under way");
     }
     mysql_jobs_leave(&pool->jobs, job);

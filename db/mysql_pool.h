@@ -50,7 +50,7 @@ struct mysql_pool *mysql_pool_take(const struct mysql_table *table, const struct
                                    struct fault *fault);
 void mysql_pool_drop(struct mysql_pool *pool);
 
-/* Any thread. The key is one mysql_table_applies to. The table outlives the call and every job that
+/* Any thread. The key is one query_applies to. The table outlives the call and every job that
  * still refers to it (mysql_pool_forget). */
 void mysql_pool_lookup(struct mysql_pool *pool, const struct mysql_table *table, const char *key,
                        struct deadline deadline, struct trace *trace, struct finding *finding);

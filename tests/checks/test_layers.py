@@ -9,9 +9,10 @@ from sources import FOLDERS, ROOT, c_files, matches, plant, where
 HOMES = {
     r"libmilter/.*": {"milter/callbacks.c"},
     r"libmemcached.*": {"db/memcache_ring.c"},
-    r"(mysql|mariadb).*|errmsg\.h|mysqld_error\.h": {"db/mysql_client.c", "db/mysql_compat.h"},
+    r"(mysql|mariadb).*|errmsg\.h|mysqld_error\.h": {"db/mysql_compat.h"},
     r"lmdb\.h": {"db/lmdb_inside.h"},
     r"sodium.*": {"shared/digest.c"},
+    r"sqlite3.*": {"db/map_sqlite.c"},
     r"uni(case|norm|str)\.h": {"shared/unicode.c"},
     r"idn2\.h": {"shared/idn.c"},
     r"systemd/.*": {"milter/notify.c", "shared/log_journal.c"},

@@ -44,8 +44,8 @@ DIALOGUE = re.compile(r"milter: (?:session (?:opens|closes)|RCPT argument )")
 SUBJECTS = re.compile(
     r"""
       (?:/|-o:)                                       # a file, and what is wrong with it
-    | (?:access|domain|recipient|role)_maps\b | \w+_maps?: | \w+_file: | memcache_servers
-    | mysql | memcached | ledger: | known-good | libmilter | libmemcached
+    | (?:access|domain|recipient|role)_maps\b | \w+_maps?: | \w+_file: | memcache_servers | metrics_listen
+    | mysql | sqlite | memcached | ledger: | known-good | libmilter | libmemcached
     | recipient_maps\ is\ empty | configuration\ / | canary:
     | the\ (?:directory|sentinel|old\ configuration|disk|system|state) | more\ than\ \d+\ recipients
     | possibly\ a\ false\ bounce: | rcptctl\ (?:hold|release)

@@ -41,7 +41,7 @@ static void check_sql(const struct mysql_table *table, const struct escapes *esc
 {
     size_t at = 0;
     unsigned expansions = 0;
-    for (const char *c = table->query; *c; c++) {
+    for (const char *c = table->query.statement; *c; c++) {
         bool percent = *c == '%';
         c += percent;
         if (percent && *c != '%') {
@@ -65,7 +65,7 @@ static void check_sql_in(const struct mysql_table *table, const char *key, const
     struct escapes escapes = {.key = key};
     char *cut = malloc(size);
     assert(cut);
-    enum mysql_expansion expansion = mysql_table_expand(table, key, escape, &escapes, cut, size);
+    enum query_expansion expansion = query_expand(&table->query, key, escape, &escapes, cut, size);
     if (size <= strlen(sql))
         assert(expansion == EXPANSION_TOO_LONG);
     else
@@ -79,9 +79,9 @@ static void check_expansion(const struct mysql_table *table, const char *key)
     static char sql[SQL_SIZE];
     static struct escapes escapes;
     escapes = (struct escapes){.key = key, .sql = sql};
-    enum mysql_expansion expansion =
-        mysql_table_expand(table, key, escape, &escapes, sql, sizeof sql);
-    assert((expansion == EXPANSION_SUPPRESSED) == !mysql_table_applies(table, key));
+    enum query_expansion expansion =
+        query_expand(&table->query, key, escape, &escapes, sql, sizeof sql);
+    assert((expansion == EXPANSION_SUPPRESSED) == !query_applies(&table->query, key));
     if (expansion != EXPANSION_OK)
         return;
     assert(key[0] != '\0');
@@ -90,7 +90,7 @@ static void check_expansion(const struct mysql_table *table, const char *key)
     check_sql_in(table, key, sql, strlen(sql) / 2 + 1);
 
     escapes = (struct escapes){.key = key, .sql = sql, .refuse = true};
-    expansion = mysql_table_expand(table, key, escape, &escapes, sql, sizeof sql);
+    expansion = query_expand(&table->query, key, escape, &escapes, sql, sizeof sql);
     assert(expansion == (escapes.count > 0 ? EXPANSION_TOO_LONG : EXPANSION_OK));
 }
 
@@ -100,10 +100,10 @@ static void check_format(const struct mysql_table *table, const char *key, const
     char *result = malloc(RESULT_SIZE);
     assert(result);
     strcpy(result, before);
-    if (mysql_table_format(table, key, value, result, RESULT_SIZE)) {
+    if (query_format(&table->query, key, value, result, RESULT_SIZE)) {
         assert(value[0] != '\0' && strlen(result) < RESULT_SIZE);
         assert(strncmp(result, "before,", sizeof before) == 0);
-        if (strcmp(table->result_format, "%s") == 0)
+        if (strcmp(table->query.result_format, "%s") == 0)
             assert(strncmp(result + sizeof before, value, RESULT_SIZE - sizeof before - 1) == 0);
     } else {
         assert(strcmp(result, before) == 0);
@@ -120,14 +120,14 @@ static void check_source(const struct mysql_source *source)
     mysql_source_release(&copy);
 }
 
-/* A word of `domain` with a '/' in front is a file to read. No input may choose one. */
+/* A word of `domain` with a '/' in front, or behind a '!', is a file to read. No input may choose one. */
 static bool names_a_file(struct input input)
 {
     struct conf *conf = conf_read_bytes("input", input.bytes, input.length, NULL);
     const struct conf_entry *domain = conf ? conf_find(conf, "domain") : NULL;
     bool found = false;
     for (const char *c = domain ? domain->value : ""; *c; c++)
-        found = found || (*c == '/' && (c == domain->value || strchr(", \t\r\n", c[-1])));
+        found = found || (*c == '/' && (c == domain->value || strchr("!, \t\r\n", c[-1])));
     conf_free(conf);
     return found;
 }

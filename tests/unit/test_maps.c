@@ -330,8 +330,9 @@ static void a_list_is_split_at_commas_and_blanks_but_not_in_braces(void **state)
 static void an_unknown_type_names_the_known_ones(void **state)
 {
     (void)state;
-    check_refused("ldap:/x", "there is no map type \"ldap\"; there are mysql, texthash, static, "
-                             "inline, fail");
+    check_refused("ldap:/x",
+                  "there is no map type \"ldap\"; there are mysql, sqlite, texthash, static, "
+                  "inline, fail");
     check_refused("static:OK, mysq:/x", "mysq:/x: there is no map type \"mysq\"");
     check_refused("mysq:/x", "did you mean mysql?");
     check_refused("hash:/etc/postfix/x", "did you mean texthash (it reads the text file");

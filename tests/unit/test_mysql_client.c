@@ -193,7 +193,7 @@ static void the_session_is_set_up_for_lookups(void **state)
     char sql[256];
     run_sql(sock, "client_test", usual);
     assert_int_equal(
-        mysql_table_expand(table, "o'b\"r\\ien", mysql_client_escape, client, sql, sizeof sql),
+        query_expand(&table->query, "o'b\"r\\ien", mysql_client_escape, client, sql, sizeof sql),
         EXPANSION_OK);
     assert_string_equal(sql, "SELECT 'o\\'b\\\"r\\\\ien', \"o\\'b\\\"r\\\\ien\"");
     mysql_client_close(client);
@@ -365,7 +365,7 @@ static void every_query_file_answers_as_postfix_did(void **state)
         for (char *c = field[2]; *c; c++)
             if (*c >= 'A' && *c <= 'Z')
                 *c += 'a' - 'A';
-        if (mysql_table_expand(table, field[2], mysql_client_escape, client, sql, sizeof sql) ==
+        if (query_expand(&table->query, field[2], mysql_client_escape, client, sql, sizeof sql) ==
             EXPANSION_OK)
             mysql_client_query(client, table, field[2], sql, strlen(sql), &rows, &trouble,
                                &finding);

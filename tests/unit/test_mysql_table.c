@@ -65,9 +65,9 @@ static void assert_expands(const char *settings, const char *key, const char *wa
 {
     char sql[1024] = "";
     struct mysql_table *table = read_good(settings);
-    enum mysql_expansion result = mysql_table_expand(table, key, escape, NULL, sql, sizeof sql);
+    enum query_expansion result = query_expand(&table->query, key, escape, NULL, sql, sizeof sql);
     assert_int_equal(result, wanted ? EXPANSION_OK : EXPANSION_SUPPRESSED);
-    assert_int_equal(mysql_table_applies(table, key), wanted != NULL);
+    assert_int_equal(query_applies(&table->query, key), wanted != NULL);
     if (wanted)
         assert_string_equal(sql, wanted);
     mysql_table_free(table);
@@ -87,10 +87,10 @@ static void defaults_are_those_of_postfix(void **state)
     assert_string_equal(table->source.option_group, "client");
     assert_string_equal(table->source.charset, "utf8mb4");
     assert_false(table->source.tls_verify_cert);
-    assert_string_equal(table->result_format, "%s");
-    assert_int_equal(table->expansion_limit, 0);
+    assert_string_equal(table->query.result_format, "%s");
+    assert_int_equal(table->query.expansion_limit, 0);
     assert_true(table->require_result_set);
-    assert_null(table->domains);
+    assert_null(table->query.domains);
     assert_null(table->list_query);
     mysql_table_free(table);
 }
@@ -107,9 +107,9 @@ static void every_parameter_arrives(void **state)
     assert_string_equal(table->source.user, "mailer");
     assert_string_equal(table->source.password, "s3cret-word");
     assert_string_equal(table->source.dbname, "mail");
-    assert_non_null(strstr(table->query, "WHERE c='%s'"));
-    assert_string_equal(table->result_format, "<%s>");
-    assert_int_equal(table->expansion_limit, 7);
+    assert_non_null(strstr(table->query.statement, "WHERE c='%s'"));
+    assert_string_equal(table->query.result_format, "<%s>");
+    assert_int_equal(table->query.expansion_limit, 7);
     assert_string_equal(table->source.option_file, "/etc/my.cnf");
     assert_null(table->source.option_group);
     assert_string_equal(table->source.charset, "latin1");
@@ -193,6 +193,51 @@ static void an_unknown_parameter_is_a_warning_without_its_value(void **state)
     mysql_table_free(table);
 }
 
+static void assert_warns(const char *text, const char *wanted)
+{
+    char log[4096];
+    struct scratch_log capture = scratch_log_begin();
+    struct mysql_table *table = read_text(text);
+    scratch_log_end(&capture, log, sizeof log);
+    if (!table)
+        fail_msg("%s", fault.text);
+    mysql_table_free(table);
+    if (wanted ? !strstr(log, wanted) : log[0])
+        fail_msg("%s was said of %s", log, text);
+}
+
+static void a_mistyped_parameter_is_told_what_it_may_mean(void **state)
+{
+    (void)state;
+    assert_warns("query = SELECT 1\nexpansionlimit = 1\n",
+                 "t.cf:2: expansionlimit: not a parameter of mysql_table(5) we know, ignored; did "
+                 "you mean expansion_limit?");
+    assert_warns("query = SELECT 1\ntls_CA_file = x\n", "did you mean tls_CAfile?");
+    assert_warns("query = SELECT 1\nuser_name_attribute = x\n", "we know, ignored\n");
+    assert_warns("query = SELECT 1\nidle_interval = 60\nretry_interval = 60s\ncharset = utf8\n",
+                 NULL);
+}
+
+static void an_expansion_outside_quotes_is_a_warning(void **state)
+{
+    (void)state;
+    static const char *const safe[] = {
+        "'%s'",    "\"%s\"",           "'it''s %s'",
+        "'\\'%s'", "/* don't */ '%s'", "CONCAT('@', '%d') LIKE '%%'"};
+    static const char *const unsafe[] = {"%s",        "'a' %u",     "`%d`",
+                                         "'\\\\'%s'", "/* '%s' */", "# '%1"};
+    for (size_t i = 0; i < sizeof safe / sizeof safe[0]; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "query = SELECT %s\n", safe[i]);
+        assert_warns(text, NULL);
+    }
+    for (size_t i = 0; i < sizeof unsafe / sizeof unsafe[0]; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "query = SELECT %s\n", unsafe[i]);
+        assert_warns(text, "t.cf:1: query: %");
+    }
+}
+
 static void a_key_expands_as_in_postfix(void **state)
 {
     (void)state;
@@ -260,6 +305,37 @@ static void domain_restricts_the_table(void **state)
     assert_expands("query = %s\ndomain =\n", "a@b", "a@b");
 }
 
+/* Each line of this was held against postmap -q of Postfix 3.7. */
+static void a_list_of_domains_is_read_as_match_list_does(void **state)
+{
+    (void)state;
+    char path[256], inner[256], text[512], settings[1024];
+    snprintf(text, sizeof text, "in.test, x.test\n!not.test\n%s # old.test\n",
+             scratch_file(inner, "inner",
+                          "more.test B\xc3\x9c"
+                          "CHER.test\n"));
+    scratch_file(path, "outer", text);
+    snprintf(settings, sizeof settings, "query = '%%s'\ndomain = %s not.test\n", path);
+    assert_expands(settings, "a@more.test", "'a@more.test'");
+    assert_expands(settings,
+                   "a@b\xc3\xbc"
+                   "cher.test",
+                   "'a@b\xc3\xbc"
+                   "cher.test'");
+    assert_expands(settings, "a@not.test", NULL); /* the first one that matches decides */
+    assert_expands(settings, "a@old.test", NULL);
+    snprintf(settings, sizeof settings, "query = '%%s'\ndomain = !%s !!z.test in.test\n", path);
+    assert_expands(settings, "a@in.test", NULL);
+    assert_expands(settings, "a@not.test", "'a@not.test'");
+    assert_expands(settings, "a@z.test", "'a@z.test'");
+    assert_expands("query = '%s'\ndomain = a.test # b.test\n", "a@b.test", NULL);
+
+    snprintf(text, sizeof text, "%s\n", scratch_path(path, "circle"));
+    scratch_file(path, "circle", text);
+    snprintf(settings, sizeof settings, LOGIN "query = SELECT 1\ndomain = %s\n", path);
+    assert_refused(settings, "files that name files");
+}
+
 /* A domain that gets lost would have no recipients any more. */
 static void a_file_of_domains_is_read_whole_or_refused(void **state)
 {
@@ -287,10 +363,11 @@ static void a_statement_that_does_not_fit_is_not_cut(void **state)
     (void)state;
     char sql[32];
     struct mysql_table *table = read_good("query = SELECT '%s%s'\n");
-    assert_int_equal(mysql_table_expand(table, "aaaaaaaaaa", escape, NULL, sql, sizeof sql),
+    assert_int_equal(query_expand(&table->query, "aaaaaaaaaa", escape, NULL, sql, sizeof sql),
                      EXPANSION_TOO_LONG);
-    assert_int_equal(mysql_table_expand(table, "aa", escape, NULL, sql, sizeof sql), EXPANSION_OK);
-    assert_int_equal(mysql_table_expand(table, "aa", escape_refuses, NULL, sql, sizeof sql),
+    assert_int_equal(query_expand(&table->query, "aa", escape, NULL, sql, sizeof sql),
+                     EXPANSION_OK);
+    assert_int_equal(query_expand(&table->query, "aa", escape_refuses, NULL, sql, sizeof sql),
                      EXPANSION_TOO_LONG);
     mysql_table_free(table);
 }
@@ -316,7 +393,8 @@ static void results_are_formatted_as_in_postfix(void **state)
         char settings[128], result[64] = "";
         snprintf(settings, sizeof settings, "query = %%s\nresult_format = %s\n", cases[i].format);
         struct mysql_table *table = read_good(settings);
-        bool formatted = mysql_table_format(table, "k@x.y", cases[i].value, result, sizeof result);
+        bool formatted =
+            query_format(&table->query, "k@x.y", cases[i].value, result, sizeof result);
         assert_int_equal(formatted, cases[i].wanted != NULL);
         assert_string_equal(result, cases[i].wanted ? cases[i].wanted : "");
         mysql_table_free(table);
@@ -328,10 +406,10 @@ static void several_results_are_joined_with_commas_and_cut_to_fit(void **state)
     (void)state;
     char result[8] = "";
     struct mysql_table *table = read_good("query = %s\n");
-    assert_true(mysql_table_format(table, "k", "one", result, sizeof result));
-    assert_true(mysql_table_format(table, "k", "two", result, sizeof result));
+    assert_true(query_format(&table->query, "k", "one", result, sizeof result));
+    assert_true(query_format(&table->query, "k", "two", result, sizeof result));
     assert_string_equal(result, "one,two");
-    assert_true(mysql_table_format(table, "k", "three", result, sizeof result));
+    assert_true(query_format(&table->query, "k", "three", result, sizeof result));
     assert_string_equal(result, "one,two");
     mysql_table_free(table);
 }
@@ -382,7 +460,7 @@ static unsigned read_folder(const char *folder)
         if (!table)
             fail_msg("%s: %s", path, fault.text);
         assert_int_equal(
-            mysql_table_expand(table, "alice@mail.example.test", escape, NULL, sql, sizeof sql),
+            query_expand(&table->query, "alice@mail.example.test", escape, NULL, sql, sizeof sql),
             EXPANSION_OK);
         assert_non_null(strstr(sql, "example"));
         mysql_table_free(table);
@@ -434,7 +512,7 @@ static void the_longest_key_fits_the_longest_real_query(void **state)
         mysql_table_read(scratch_fill(filled, "filled.cf", path, "/run/x.sock", "u", "p"), &fault);
     if (!table)
         fail_msg("%s", fault.text);
-    assert_int_equal(mysql_table_expand(table, key, escape, NULL, sql, sizeof sql), EXPANSION_OK);
+    assert_int_equal(query_expand(&table->query, key, escape, NULL, sql, sizeof sql), EXPANSION_OK);
     mysql_table_free(table);
 }
 
@@ -446,10 +524,13 @@ int main(void)
         cmocka_unit_test(hosts_are_read_in_every_form_postfix_knows),
         cmocka_unit_test(what_cannot_be_meant_is_refused_with_file_and_line),
         cmocka_unit_test(an_unknown_parameter_is_a_warning_without_its_value),
+        cmocka_unit_test(a_mistyped_parameter_is_told_what_it_may_mean),
+        cmocka_unit_test(an_expansion_outside_quotes_is_a_warning),
         cmocka_unit_test(a_key_expands_as_in_postfix),
         cmocka_unit_test(keys_without_the_parts_asked_for_are_not_asked_about),
         cmocka_unit_test(the_legacy_form_builds_the_query),
         cmocka_unit_test(domain_restricts_the_table),
+        cmocka_unit_test(a_list_of_domains_is_read_as_match_list_does),
         cmocka_unit_test(a_file_of_domains_is_read_whole_or_refused),
         cmocka_unit_test(a_statement_that_does_not_fit_is_not_cut),
         cmocka_unit_test(results_are_formatted_as_in_postfix),

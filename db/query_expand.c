@@ -1,9 +1,11 @@
-/* The templates of mysql_table(5): Postfix's db_common_expand and its rules of suppression. */
-#include "db/mysql_table.h"
+/* The templates of mysql_table(5) and its like: Postfix's db_common_expand and its rules of
+ * suppression. */
+#include "db/query.h"
 
 #include <string.h>
 
 #include "shared/text.h"
+#include "shared/unicode.h"
 
 struct piece {
     const char *bytes;
@@ -51,44 +53,58 @@ static bool label_of(struct piece domain, unsigned number, struct piece *label)
     return false;
 }
 
-static bool key_has_needs(const struct mysql_table *table, const struct parts *key)
+static bool key_has_needs(const struct query *query, const struct parts *key)
 {
     struct piece label;
-    if (table->needs_key_domain && key->domain.length == 0)
+    if (query->needs_key_domain && key->domain.length == 0)
         return false;
-    if (table->needs_key_user && lacks_user(key))
+    if (query->needs_key_user && lacks_user(key))
         return false;
-    return table->needs_labels == 0 || label_of(key->domain, table->needs_labels, &label);
+    return query->needs_labels == 0 || label_of(key->domain, query->needs_labels, &label);
+}
+
+static bool is_ascii(const char *string)
+{
+    while (*string && (unsigned char)*string < 0x80)
+        string++;
+    return !*string;
+}
+
+/* As Postfix folds: ASCII, and beyond it what Unicode says. The list may be long, so that question
+ * is only asked where it can matter. */
+static bool same_domain(const char *a, const char *b)
+{
+    return text_same_word(a, b) || (!is_ascii(a) && !is_ascii(b) && unicode_same_folded(a, b));
 }
 
 /* Postfix's match_list: the first entry that names the domain decides. */
-static bool domain_is_listed(const struct mysql_table *table, const struct parts *key)
+static bool domain_is_listed(const struct query *query, const struct parts *key)
 {
     if (key->domain.length == 0 || key->user.length == 0)
         return false;
-    for (size_t i = 0; i < table->domain_count; i++) {
-        bool excludes = table->domains[i][0] == '!';
-        if (text_same_word(table->domains[i] + excludes, key->domain.bytes))
+    for (size_t i = 0; i < query->domain_count; i++) {
+        bool excludes = query->domains[i][0] == '!';
+        if (same_domain(query->domains[i] + excludes, key->domain.bytes))
             return !excludes;
     }
     return false;
 }
 
-static bool applies(const struct mysql_table *table, const struct parts *key)
+static bool applies(const struct query *query, const struct parts *key)
 {
-    return key->whole.length > 0 && (!table->domains || domain_is_listed(table, key)) &&
-           key_has_needs(table, key);
+    return key->whole.length > 0 && (!query->domains || domain_is_listed(query, key)) &&
+           key_has_needs(query, key);
 }
 
-bool mysql_table_applies(const struct mysql_table *table, const char *key)
+bool query_applies(const struct query *query, const char *key)
 {
     struct parts parts = parts_of(key);
-    return applies(table, &parts);
+    return applies(query, &parts);
 }
 
 struct output {
     struct text text;
-    mysql_escape *escape; /* NULL: bytes as they are */
+    query_escape *escape; /* NULL: bytes as they are */
     void *context;
 };
 
@@ -153,31 +169,52 @@ static void expand(const char *format, const struct parts *value, const struct p
     }
 }
 
-enum mysql_expansion mysql_table_expand(const struct mysql_table *table, const char *key,
-                                        mysql_escape *escape, void *context, char *sql, size_t size)
+enum query_expansion query_expand(const struct query *query, const char *key, query_escape *escape,
+                                  void *context, char *sql, size_t size)
 {
     struct parts parts = parts_of(key);
-    if (!applies(table, &parts))
+    if (!applies(query, &parts))
         return EXPANSION_SUPPRESSED;
     struct output output = {.text = text_on(sql, size), .escape = escape, .context = context};
-    expand(table->query, &parts, &parts, &output);
+    expand(query->statement, &parts, &parts, &output);
     return output.text.overflow ? EXPANSION_TOO_LONG : EXPANSION_OK;
 }
 
-bool mysql_table_format(const struct mysql_table *table, const char *key, const char *value,
-                        char *result, size_t size)
+bool query_format(const struct query *query, const char *key, const char *value, char *result,
+                  size_t size)
 {
     if (!value || !*value)
         return false;
     struct parts value_parts = parts_of(value), key_parts = parts_of(key);
-    if ((table->needs_value_domain && value_parts.domain.length == 0) ||
-        (table->needs_value_user && lacks_user(&value_parts)) || !key_has_needs(table, &key_parts))
+    if ((query->needs_value_domain && value_parts.domain.length == 0) ||
+        (query->needs_value_user && lacks_user(&value_parts)) || !key_has_needs(query, &key_parts))
         return false;
 
     size_t length = strlen(result);
     struct output output = {.text = {.bytes = result, .capacity = size, .length = length}};
     if (length > 0)
         text_add_char(&output.text, ',');
-    expand(table->result_format, &value_parts, &key_parts, &output);
+    expand(query->result_format, &value_parts, &key_parts, &output);
+    return true;
+}
+
+void query_values_add(struct query_values *values, const char *value)
+{
+    if (query_format(values->query, values->key, value, values->joined, sizeof values->joined))
+        values->count++;
+}
+
+bool query_values_judge(const struct query_values *values, struct finding *finding)
+{
+    unsigned limit = values->query->expansion_limit;
+    if (limit > 0 && values->count > limit) {
+        fault_set(&finding->why, "%lu values, more than expansion_limit = %u", values->count,
+                  limit);
+        return false;
+    }
+    if (values->count > 0)
+        finding_set_found(finding, values->joined);
+    else
+        finding_set_absent(finding);
     return true;
 }
