@@ -168,21 +168,25 @@ bool judge_collation(const struct judge *judge, const struct statement_compared 
                        : folding->sharp_s ? "\xc3\x9f for ss"
                        : folding->width   ? "a fullwidth letter for a plain one"
                                           : NULL;
-    if (same) {
+    bool padded = folding->trailing && compared->padded;
+    /* Where the column has another character set, COLLATE utf8mb4_bin alone is an error, and its
+     * bytes are not those of the key. */
+    bool converted = strncmp(collation, "utf8mb4_", 8) != 0;
+    const char *begin = converted ? "CONVERT(" : "", *end = converted ? " USING utf8mb4)" : "";
+    if (same)
         say(judge, "query",
             "the collation %s of %s.%s takes %s, so that addresses nobody has are known. Compare "
-            "exactly as well: AND LOWER(%s) COLLATE utf8mb4_bin = ..., or give the column the "
-            "collation utf8mb4_bin",
-            collation, compared->table, compared->column, same, compared->column);
-        return true;
-    }
-    if (folding->trailing && compared->padded)
+            "exactly as well: AND %sLOWER(%s)%s COLLATE utf8mb4_bin = '%%s', or what it is "
+            "compared "
+            "with now; or give the column the collation utf8mb4_bin",
+            collation, compared->table, compared->column, same, begin, compared->column, end);
+    else if (padded)
         say(judge, "query",
             "the collation %s of %s.%s ignores trailing spaces, so that \"alice \"@example.com is "
-            "taken for alice@example.com. Compare the whole address, or add AND '%%u' NOT LIKE "
-            "'%%%% '",
-            collation, compared->table, compared->column);
-    return folding->trailing && compared->padded;
+            "taken for alice@example.com. Compare exactly as well: AND CAST(%sLOWER(%s)%s AS "
+            "BINARY) = '%%u'",
+            collation, compared->table, compared->column, begin, compared->column, end);
+    return same || padded;
 }
 
 /* ---- failures ---- */

@@ -283,7 +283,7 @@ static void add_columns(struct parse *parse, size_t first, size_t last, struct s
         }
         bool is_column = is_name(&tokens[i]) && !is_sign(&tokens[i + 1], '(') &&
                          !is_sign(&tokens[i + 1], '.') && !is_word(&tokens[i - 1], "COLLATE") &&
-                         !is_word(&tokens[i - 1], "AS");
+                         !is_word(&tokens[i - 1], "AS") && !is_word(&tokens[i - 1], "USING");
         if (is_column)
             add_column(parse, i, &side);
     }
@@ -392,6 +392,7 @@ static void find_comparison(struct parse *parse, size_t key, bool padded)
             add_columns(parse, operand_begin(parse, end), end, side);
             return;
         }
+        side.padded &= last + 1 == tokens[open].partner; /* not CONCAT('%u', '@', ...) */
         inside = open;
     }
 }

@@ -129,15 +129,15 @@ void probes_judge_folding(const struct probes *probes, struct inspect_report *re
         if (accent && accent->sentinel == sentinel->sentinel) {
             inspect_find(report, "query",
                          "it takes %s for %s: the comparison folds accents, so that addresses "
-                         "nobody has are known. Compare under a binary collation "
-                         "(... COLLATE utf8mb4_bin)",
+                         "nobody has are known. Compare exactly as well: AND LOWER(...) COLLATE "
+                         "utf8mb4_bin = ...",
                          accent->key, sentinel->key);
             return;
         }
         if (space && space->sentinel == sentinel->sentinel) {
             inspect_find(report, "query",
-                         "it takes \"%s\" for %s: the comparison ignores trailing spaces; compare "
-                         "the whole address, or add AND '%%u' NOT LIKE '%%%% '",
+                         "it takes \"%s\" for %s: the comparison ignores trailing spaces. Compare "
+                         "exactly as well: AND CAST(LOWER(...) AS BINARY) = ...",
                          space->key, sentinel->key);
             return;
         }
