@@ -3,174 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/mysql_tokens.h"
 #include "shared/text.h"
-
-enum token_kind { TOKEN_WORD, TOKEN_QUOTED_NAME, TOKEN_STRING, TOKEN_OTHER };
-
-struct token {
-    enum token_kind kind;
-    const char *at; /* in the query; without the quotes of a name or a string */
-    size_t length;
-    unsigned scope; /* the SELECT it belongs to */
-    size_t partner; /* of a parenthesis: the other one; 0: none */
-};
 
 struct table_reference {
     const struct token *schema, *name, *alias; /* NULL: not given */
     unsigned scope;
 };
 
-enum { TABLES_MAX = 32, NESTING_MAX = 64 };
+enum { TABLES_MAX = 32 };
 
 struct parse {
-    struct token *tokens; /* a sentinel of kind OTHER and length 0 at both ends */
-    size_t count;         /* without them: tokens[1] ... tokens[count] */
+    struct token *tokens; /* mysql_tokens.h */
+    size_t count;
     struct table_reference tables[TABLES_MAX];
     size_t table_count;
     struct mysql_statement *statement;
 };
-
-/* ---- words ---- */
-
-static bool is_name_byte(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '$' || (unsigned char)c >= 0x80;
-}
-
-/* Past white space and comments. */
-static const char *skip_blanks(const char *at)
-{
-    for (;;) {
-        at += strspn(at, " \t\r\n\f\v");
-        if (*at == '#' || strncmp(at, "-- ", 3) == 0) {
-            at += strcspn(at, "\n");
-        } else if (at[0] == '/' && at[1] == '*' && at[2] != '!') {
-            const char *end = strstr(at + 2, "*/");
-            at = end ? end + 2 : at + strlen(at);
-        } else {
-            return at;
-        }
-    }
-}
-
-/* Past the closing quote, or the end. */
-static const char *skip_quoted(const char *at)
-{
-    char quote = *at++;
-    for (; *at; at++) {
-        if (*at == '\\' && quote != '`' && at[1])
-            at++;
-        else if (*at == quote && at[1] == quote)
-            at++;
-        else if (*at == quote)
-            return at + 1;
-    }
-    return at;
-}
-
-static const char *next_token(const char *at, struct token *token)
-{
-    const char *end = at + 1;
-    *token = (struct token){.kind = TOKEN_OTHER, .at = at};
-    if (*at == '\'' || *at == '"' || *at == '`') {
-        end = skip_quoted(at);
-        token->kind = *at == '`' ? TOKEN_QUOTED_NAME : TOKEN_STRING;
-        token->at = at + 1;
-        token->length = end - at >= 2 ? (size_t)(end - at) - 2 : 0;
-        return end;
-    }
-    if (is_name_byte(*at)) {
-        token->kind = TOKEN_WORD;
-        while (is_name_byte(*end))
-            end++;
-    } else if (strchr("<>=!", *at)) {
-        end = at + strspn(at, "<>=!");
-    }
-    token->length = (size_t)(end - at);
-    return end;
-}
-
-static bool is_word(const struct token *token, const char *word)
-{
-    size_t length = strlen(word);
-    char copy[16];
-    if (token->kind != TOKEN_WORD || token->length != length || length >= sizeof copy)
-        return false;
-    memcpy(copy, token->at, length);
-    copy[length] = '\0';
-    return text_same_word(copy, word);
-}
-
-static bool is_one_of(const struct token *token, const char *const words[])
-{
-    for (; *words; words++)
-        if (is_word(token, *words))
-            return true;
-    return false;
-}
-
-static bool is_sign(const struct token *token, char c)
-{
-    return token->kind == TOKEN_OTHER && token->length == 1 && *token->at == c;
-}
-
-/* One that stands in place of a column, a table or an alias. */
-static bool is_name(const struct token *token)
-{
-    static const char *const keywords[] = {
-        "ALL",     "AND",      "AS",    "ASC",     "BETWEEN",   "BINARY",
-        "BY",      "CASE",     "CAST",  "COLLATE", "CONVERT",   "CROSS",
-        "DESC",    "DISTINCT", "DIV",   "ELSE",    "END",       "EXCEPT",
-        "EXISTS",  "FALSE",    "FOR",   "FORCE",   "FROM",      "GROUP",
-        "HAVING",  "IGNORE",   "IN",    "INNER",   "INTERSECT", "IS",
-        "JOIN",    "LEFT",     "LIKE",  "LIMIT",   "LOCK",      "MOD",
-        "NATURAL", "NOT",      "NULL",  "ON",      "OR",        "ORDER",
-        "OUTER",   "REGEXP",   "RIGHT", "RLIKE",   "SELECT",    "STRAIGHT_JOIN",
-        "THEN",    "TRUE",     "UNION", "USE",     "USING",     "WHEN",
-        "WHERE",   "XOR",      NULL};
-    if (token->kind == TOKEN_QUOTED_NAME)
-        return true;
-    return token->kind == TOKEN_WORD && !(*token->at >= '0' && *token->at <= '9') &&
-           !is_one_of(token, keywords);
-}
-
-/* ---- tokens, their parentheses and their SELECTs ---- */
-
-static void mark_scopes(struct parse *parse)
-{
-    unsigned scopes = 0, scope = 0, before[NESTING_MAX];
-    size_t open[NESTING_MAX], depth = 0;
-    for (size_t i = 1; i <= parse->count; i++) {
-        struct token *token = &parse->tokens[i];
-        if (is_word(token, "SELECT"))
-            scope = ++scopes;
-        token->scope = scope;
-        if (is_sign(token, '(') && depth < NESTING_MAX) {
-            before[depth] = scope;
-            open[depth++] = i;
-        } else if (is_sign(token, ')') && depth > 0) {
-            depth--;
-            scope = before[depth];
-            token->partner = open[depth];
-            parse->tokens[open[depth]].partner = i;
-        }
-    }
-}
-
-static bool read_tokens(struct parse *parse, const char *query)
-{
-    size_t room = strlen(query) + 2; /* none is shorter than a byte */
-    parse->tokens = calloc(room, sizeof *parse->tokens);
-    if (!parse->tokens)
-        return false;
-    for (const char *at = skip_blanks(query); *at; at = skip_blanks(at))
-        at = next_token(at, &parse->tokens[++parse->count]);
-    parse->tokens[0] = parse->tokens[parse->count + 1] =
-        (struct token){.kind = TOKEN_OTHER, .at = ""};
-    mark_scopes(parse);
-    return true;
-}
 
 /* ---- the tables ---- */
 
@@ -179,18 +28,18 @@ static size_t read_table(struct parse *parse, size_t i)
 {
     const struct token *tokens = parse->tokens;
     struct table_reference reference = {.scope = tokens[i].scope};
-    if (is_sign(&tokens[i], '(')) { /* a derived table */
+    if (token_is_sign(&tokens[i], '(')) { /* a derived table */
         i = tokens[i].partner ? tokens[i].partner + 1 : parse->count + 1;
-    } else if (is_name(&tokens[i])) {
+    } else if (token_is_name(&tokens[i])) {
         reference.name = &tokens[i++];
-        if (is_sign(&tokens[i], '.') && is_name(&tokens[i + 1])) {
+        if (token_is_sign(&tokens[i], '.') && token_is_name(&tokens[i + 1])) {
             reference.schema = reference.name;
             reference.name = &tokens[i + 1];
             i += 2;
         }
     }
-    i += is_word(&tokens[i], "AS");
-    if (is_name(&tokens[i]))
+    i += token_is_word(&tokens[i], "AS");
+    if (token_is_name(&tokens[i]))
         reference.alias = &tokens[i++];
     if (reference.name && parse->table_count < TABLES_MAX)
         parse->tables[parse->table_count++] = reference;
@@ -201,13 +50,13 @@ static void read_tables(struct parse *parse)
 {
     const struct token *tokens = parse->tokens;
     for (size_t i = 1; i <= parse->count; i++) {
-        if (!is_word(&tokens[i], "FROM") && !is_word(&tokens[i], "JOIN"))
+        if (!token_is_word(&tokens[i], "FROM") && !token_is_word(&tokens[i], "JOIN"))
             continue;
         size_t at = i + 1;
-        while (is_sign(&tokens[at], '(') && !is_word(&tokens[at + 1], "SELECT"))
+        while (token_is_sign(&tokens[at], '(') && !token_is_word(&tokens[at + 1], "SELECT"))
             at++;
         at = read_table(parse, at);
-        while (is_sign(&tokens[at], ','))
+        while (token_is_sign(&tokens[at], ','))
             at = read_table(parse, at + 1);
     }
 }
@@ -253,7 +102,8 @@ static void add_compared(struct parse *parse, const struct table_reference *tabl
 static void add_column(struct parse *parse, size_t i, const struct side *side)
 {
     const struct token *column = &parse->tokens[i];
-    const struct token *of = is_sign(&parse->tokens[i - 1], '.') ? &parse->tokens[i - 2] : NULL;
+    const struct token *of =
+        token_is_sign(&parse->tokens[i - 1], '.') ? &parse->tokens[i - 2] : NULL;
     bool found = false;
     for (int anywhere = 0; anywhere < 2 && !found; anywhere++)
         for (size_t t = 0; t < parse->table_count; t++) {
@@ -272,18 +122,19 @@ static void add_columns(struct parse *parse, size_t first, size_t last, struct s
 {
     const struct token *tokens = parse->tokens;
     for (size_t i = first; i <= last; i++) {
-        side.binary |= is_word(&tokens[i], "BINARY");
-        if (is_word(&tokens[i], "COLLATE") && i < last)
+        side.binary |= token_is_word(&tokens[i], "BINARY");
+        if (token_is_word(&tokens[i], "COLLATE") && i < last)
             side.collation = &tokens[i + 1];
     }
     for (size_t i = first; i <= last; i++) {
-        if (is_word(&tokens[i], "SELECT")) {
-            last = i + 1 + is_word(&tokens[i + 1], "DISTINCT");
-            last += is_sign(&tokens[last + 1], '.') ? 2 : 0;
+        if (token_is_word(&tokens[i], "SELECT")) {
+            last = i + 1 + token_is_word(&tokens[i + 1], "DISTINCT");
+            last += token_is_sign(&tokens[last + 1], '.') ? 2 : 0;
         }
-        bool is_column = is_name(&tokens[i]) && !is_sign(&tokens[i + 1], '(') &&
-                         !is_sign(&tokens[i + 1], '.') && !is_word(&tokens[i - 1], "COLLATE") &&
-                         !is_word(&tokens[i - 1], "AS") && !is_word(&tokens[i - 1], "USING");
+        bool is_column =
+            token_is_name(&tokens[i]) && !token_is_sign(&tokens[i + 1], '(') &&
+            !token_is_sign(&tokens[i + 1], '.') && !token_is_word(&tokens[i - 1], "COLLATE") &&
+            !token_is_word(&tokens[i - 1], "AS") && !token_is_word(&tokens[i - 1], "USING");
         if (is_column)
             add_column(parse, i, &side);
     }
@@ -295,7 +146,7 @@ static bool is_comparison(const struct token *token)
 {
     static const char *const words[] = {"LIKE", "REGEXP", "RLIKE", NULL};
     return (token->kind == TOKEN_OTHER && token->length > 0 && strchr("<>=!", *token->at)) ||
-           is_one_of(token, words);
+           token_is_one_of(token, words);
 }
 
 static bool ends_operand(const struct token *token)
@@ -304,8 +155,8 @@ static bool ends_operand(const struct token *token)
                                         "WHEN",  "THEN",  "ELSE",    "SELECT", "NOT",   "FROM",
                                         "GROUP", "ORDER", "LIMIT",   "UNION",  "END",   "CASE",
                                         "IS",    "IN",    "BETWEEN", NULL};
-    return token->length == 0 || is_sign(token, ',') || is_sign(token, ';') ||
-           is_comparison(token) || is_one_of(token, words);
+    return token->length == 0 || token_is_sign(token, ',') || token_is_sign(token, ';') ||
+           is_comparison(token) || token_is_one_of(token, words);
 }
 
 /* The operand that ends at `last`: where it begins. */
@@ -313,9 +164,10 @@ static size_t operand_begin(const struct parse *parse, size_t last)
 {
     size_t i = last;
     for (;;) {
-        if (is_sign(&parse->tokens[i], ')') && parse->tokens[i].partner)
+        if (token_is_sign(&parse->tokens[i], ')') && parse->tokens[i].partner)
             i = parse->tokens[i].partner;
-        if (i <= 1 || ends_operand(&parse->tokens[i - 1]) || is_sign(&parse->tokens[i - 1], '('))
+        if (i <= 1 || ends_operand(&parse->tokens[i - 1]) ||
+            token_is_sign(&parse->tokens[i - 1], '('))
             return i;
         i--;
     }
@@ -325,10 +177,10 @@ static size_t operand_end(const struct parse *parse, size_t first)
 {
     size_t i = first;
     for (;;) {
-        if (is_sign(&parse->tokens[i], '(') && parse->tokens[i].partner)
+        if (token_is_sign(&parse->tokens[i], '(') && parse->tokens[i].partner)
             i = parse->tokens[i].partner;
         if (i >= parse->count || ends_operand(&parse->tokens[i + 1]) ||
-            is_sign(&parse->tokens[i + 1], ')'))
+            token_is_sign(&parse->tokens[i + 1], ')'))
             return i;
         i++;
     }
@@ -336,7 +188,7 @@ static size_t operand_end(const struct parse *parse, size_t first)
 
 static bool is_word_before(const struct parse *parse, size_t i, const char *word)
 {
-    return i >= 1 && is_word(&parse->tokens[i - 1], word);
+    return i >= 1 && token_is_word(&parse->tokens[i - 1], word);
 }
 
 /* The operand of which the key is a part: is it compared at this level of parentheses? */
@@ -344,18 +196,18 @@ static bool add_comparison(struct parse *parse, size_t first, size_t last, struc
 {
     const struct token *tokens = parse->tokens;
     for (size_t i = first; i < last; i++)
-        if (is_word(&tokens[i], "COLLATE"))
+        if (token_is_word(&tokens[i], "COLLATE"))
             side.collation = &tokens[i + 1];
-    side.binary = is_word(&tokens[first], "BINARY");
+    side.binary = token_is_word(&tokens[first], "BINARY");
     if (is_comparison(&tokens[first - 1])) {
         side.padded &= tokens[first - 1].kind == TOKEN_OTHER;
         size_t end = first - 2 - is_word_before(parse, first - 1, "NOT");
         add_columns(parse, operand_begin(parse, end), end, side);
         return true;
     }
-    size_t after = last + 1 + is_word(&tokens[last + 1], "NOT");
-    if (is_comparison(&tokens[after]) || is_word(&tokens[after], "IN")) {
-        side.padded &= tokens[after].kind == TOKEN_OTHER || is_word(&tokens[after], "IN");
+    size_t after = last + 1 + token_is_word(&tokens[last + 1], "NOT");
+    if (is_comparison(&tokens[after]) || token_is_word(&tokens[after], "IN")) {
+        side.padded &= tokens[after].kind == TOKEN_OTHER || token_is_word(&tokens[after], "IN");
         add_columns(parse, after + 1, operand_end(parse, after + 1), side);
         return true;
     }
@@ -366,9 +218,9 @@ static bool add_comparison(struct parse *parse, size_t first, size_t last, struc
 static size_t enclosing(const struct parse *parse, size_t i)
 {
     while (--i > 0) {
-        if (is_sign(&parse->tokens[i], ')') && parse->tokens[i].partner)
+        if (token_is_sign(&parse->tokens[i], ')') && parse->tokens[i].partner)
             i = parse->tokens[i].partner;
-        else if (is_sign(&parse->tokens[i], '('))
+        else if (token_is_sign(&parse->tokens[i], '('))
             return i;
     }
     return 0;
@@ -385,9 +237,9 @@ static void find_comparison(struct parse *parse, size_t key, bool padded)
         if (add_comparison(parse, first, last, side))
             return;
         size_t open = enclosing(parse, inside);
-        if (!open || !tokens[open].partner || is_word(&tokens[open + 1], "SELECT"))
+        if (!open || !tokens[open].partner || token_is_word(&tokens[open + 1], "SELECT"))
             return;
-        if (is_word(&tokens[open - 1], "IN")) {
+        if (token_is_word(&tokens[open - 1], "IN")) {
             size_t end = open - 2 - is_word_before(parse, open - 1, "NOT");
             add_columns(parse, operand_begin(parse, end), end, side);
             return;
@@ -420,12 +272,12 @@ static bool takes_all(const struct parse *parse)
 {
     const struct token *tokens = parse->tokens;
     for (size_t i = 2; i <= parse->count; i++) {
-        if (!is_sign(&tokens[i], '*'))
+        if (!token_is_sign(&tokens[i], '*'))
             continue;
         size_t open = enclosing(parse, i);
         bool in_list = is_word_before(parse, i, "SELECT") || is_word_before(parse, i, "DISTINCT") ||
-                       is_word_before(parse, i, "ALL") || is_sign(&tokens[i - 1], '.');
-        if (in_list && !(open && is_word(&tokens[open - 1], "EXISTS")))
+                       is_word_before(parse, i, "ALL") || token_is_sign(&tokens[i - 1], '.');
+        if (in_list && !(open && token_is_word(&tokens[open - 1], "EXISTS")))
             return true;
     }
     return false;
@@ -437,13 +289,14 @@ bool mysql_statement_read(const char *query, struct mysql_statement *statement)
     bool padded;
     *statement = (struct mysql_statement){0};
     statement->uses_key = has_key(query, strlen(query), &padded);
-    if (!read_tokens(&parse, query))
+    parse.tokens = tokens_read(query, &parse.count);
+    if (!parse.tokens)
         return false;
     size_t first = 1;
-    while (is_sign(&parse.tokens[first], '('))
+    while (token_is_sign(&parse.tokens[first], '('))
         first++;
-    statement->is_select =
-        is_word(&parse.tokens[first], "SELECT") || is_word(&parse.tokens[first], "WITH");
+    statement->is_select = token_is_word(&parse.tokens[first], "SELECT") ||
+                           token_is_word(&parse.tokens[first], "WITH");
     statement->takes_all = takes_all(&parse);
     read_tables(&parse);
     for (size_t i = 1; i <= parse.count; i++)

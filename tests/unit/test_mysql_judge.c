@@ -287,11 +287,10 @@ static void heard_of(const char *query, struct heard *heard)
 static void a_star_that_is_the_answer_is_told(void **state)
 {
     (void)state;
-    static const char *const stars[] = {"SELECT * FROM t WHERE a='%s'",
-                                        "select t.* from t where a='%s'",
-                                        "(SELECT 1 FROM u WHERE b='%s') UNION (SELECT DISTINCT * "
-                                        "FROM t WHERE a='%s')",
-                                        "SELECT x.* FROM (SELECT a FROM t WHERE a='%s') x"};
+    static const char *const stars[] = {
+        "SELECT * FROM t WHERE a='%s'", "select t.* from t where a='%s'",
+        "(SELECT 1 FROM u WHERE b='%s') UNION (SELECT DISTINCT * FROM t)",
+        "SELECT x.* FROM (SELECT a FROM t WHERE a='%s') x"};
     static const char *const none[] = {"SELECT COUNT(*) FROM t WHERE a='%s'",
                                        "SELECT 2 * a FROM t WHERE a='%s'",
                                        "SELECT 1 FROM t WHERE a='%s' AND EXISTS (SELECT * FROM u)",
