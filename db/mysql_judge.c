@@ -138,10 +138,19 @@ void judge_grant(const struct judge *judge, const char *row, size_t length, bool
     const char *blank = find_bare(who, (size_t)(end - who), " ");
     who_end = blank ? blank : end;
     on += strlen(on_mark);
-    say(judge, "user",
-        "the user may do more than read, and whoever finds its password may too: REVOKE %s ON %.*s "
-        "FROM %.*s;",
-        names, (int)(to - on), on, (int)(who_end - who), who);
+    /* What is left then has to be granted anew. */
+    bool everything = strncmp(names, "ALL PRIVILEGES", 14) == 0;
+    if (everything)
+        say(judge, "user",
+            "the user may do everything on %.*s, and whoever finds its password may too: REVOKE "
+            "ALL "
+            "PRIVILEGES, GRANT OPTION FROM %.*s; and GRANT SELECT on the tables of the query",
+            (int)(to - on), on, (int)(who_end - who), who);
+    else
+        say(judge, "user",
+            "the user may do more than read, and whoever finds its password may too: REVOKE %s ON "
+            "%.*s FROM %.*s;",
+            names, (int)(to - on), on, (int)(who_end - who), who);
 }
 
 /* ---- collations ---- */

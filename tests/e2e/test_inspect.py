@@ -331,14 +331,21 @@ def test_a_password_in_the_clear(world):
     loop = Loop(world.scratch.new("loop") / "log")
     world.servers.append(loop)
     loop.start()
+    key, cert = loop.log.path.with_name("key.pem"), loop.log.path.with_name("cert.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", f"/CN={loop.address}", "-addext", f"subjectAltName = IP:{loop.address}", "-keyout", str(key),
+         "-out", str(cert)], check=True, capture_output=True, timeout=60)  # fmt: skip
     database = load_directory(world.mariadb(
         wrapper=loop.wrapper, options=("--skip-log-bin", "--port=3311", f"--bind-address={loop.address}",
-                                       "--skip-networking=0")))  # fmt: skip
+                                       "--skip-networking=0", f"--ssl-cert={cert}", f"--ssl-key={key}")))  # fmt: skip
     database.sql("CREATE USER checker@'%' IDENTIFIED BY 's3cret-Passw0rd'")
     database.sql("GRANT SELECT ON mail.* TO checker@'%'")
-    table = mysql_table(world, database, POINT, hosts=f"inet:{loop.address}:3311")
-    said = check(world, recipient_maps=table, wrapper=loop.wrapper)
+    clear = mysql_table(world, database, POINT, hosts=f"inet:{loop.address}:3311")
+    said = check(world, recipient_maps=clear, wrapper=loop.wrapper)
     said.finds("is asked over the network without TLS")
+    mended = mysql_table(world, database, POINT, hosts=f"inet:{loop.address}:3311", tls_CAfile=cert)
+    check(world, recipient_maps=mended, wrapper=loop.wrapper).is_well()
 
 
 # ---- the other maps ----
