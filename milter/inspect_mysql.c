@@ -62,39 +62,46 @@ static void note_unless(struct host_visit *visit, bool done, const char *what,
                      fault->text);
 }
 
-/* With the key of somebody who is there, if there is one: of a key that no row has, a server may
- * find that out while it plans, and then it has no plan. */
-static const char *find_plan_key(const struct host_visit *visit, char key[], size_t size)
+/* For a table none of whose keys were asked for: one of its `domain` list. */
+static const char *find_any_key(const struct host_visit *visit, char key[], size_t size)
 {
-    const struct probes *probes = visit->probes;
-    const char *any = NULL;
-    for (size_t i = 0; i < probes->count; i++) {
-        const struct probe *probe = &probes->probe[i];
-        if (!mysql_inspect_applies(visit->inspect, probe->key))
-            continue;
-        if (probe->kind == PROBE_SENTINEL && probe->answer == FOUND)
-            return probe->key;
-        if (!any)
-            any = probe->key;
-    }
-    for (size_t i = 0; i < visit->table->domain_count && !any; i++) {
+    for (size_t i = 0; i < visit->probes->count; i++)
+        if (mysql_inspect_applies(visit->inspect, visit->probes->probe[i].key))
+            return visit->probes->probe[i].key;
+    for (size_t i = 0; i < visit->table->domain_count; i++) {
         snprintf(key, size, "rcpt-milter-check@%s", visit->table->domains[i]);
         if (mysql_inspect_applies(visit->inspect, key))
-            any = key;
+            return key;
     }
-    return any;
+    return NULL;
 }
 
+static void look_at_plan_for(struct host_visit *visit, const char *key)
+{
+    struct fault fault = {""};
+    note_unless(visit, mysql_inspect_plan(visit->inspect, &visit->judge, key, &fault),
+                "the use of indexes", &fault);
+}
+
+/* With the keys of those who are there, if anybody is: of a part of the query that finds nothing, a
+ * server may notice that while it plans, and then it has no plan for it. */
 static void look_at_plan(struct host_visit *visit)
 {
+    const struct probes *probes = visit->probes;
     char room[ADDRESS_KEY_MAX];
-    struct fault fault = {""};
-    const char *key = find_plan_key(visit, room, sizeof room);
+    const char *key = find_any_key(visit, room, sizeof room);
+    bool explained = false;
     if (!key)
         inspect_note(visit->report, "no key was found that its query is for, so it was not made");
-    else if (visit->statement->is_select && visit->statement->uses_key)
-        note_unless(visit, mysql_inspect_plan(visit->inspect, &visit->judge, key, &fault),
-                    "the use of indexes", &fault);
+    if (!key || !visit->statement->is_select || !visit->statement->uses_key)
+        return;
+    for (size_t i = 0; i < probes->count; i++)
+        if (probes->probe[i].kind == PROBE_SENTINEL && probes->probe[i].answer == FOUND) {
+            look_at_plan_for(visit, probes->probe[i].key);
+            explained = true;
+        }
+    if (!explained)
+        look_at_plan_for(visit, key);
 }
 
 static void look_at_network(struct host_visit *visit)

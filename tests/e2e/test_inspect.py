@@ -177,6 +177,13 @@ def test_a_union_and_a_derived_table_without_an_index(world, tables):
     check_query(world, tables, derived.replace("*", "address")).finds("all of bare")
 
 
+def test_a_part_of_the_query_that_only_one_sentinel_comes_to(world, tables):
+    query = POINT + (" UNION SELECT b.address FROM alias_domains a JOIN found.bare b"
+                     " ON b.address = CONCAT('%u', '@', a.target) WHERE a.alias = '%d'")  # fmt: skip
+    said = check_query(world, tables, query, f"{SENTINEL} alice@alias.test")
+    said.finds("no usable index: each lookup reads all of b ")
+
+
 def test_a_collation_that_folds_accents(world, tables):
     query = "SELECT address FROM found.folds WHERE address = '%s'"
     line = check_query(world, tables, query).finds("utf8mb4_general_ci of folds.address takes é for e")
