@@ -11,6 +11,7 @@
 #include "milter/command_lookup.h"
 #include "milter/doctor.h"
 #include "milter/import.h"
+#include "milter/inspect.h"
 #include "milter/learn.h"
 #include "milter/stats.h"
 #include "milter/top.h"
@@ -215,6 +216,7 @@ static const struct command rows[] = {
     {"lookup", "ADDRESS... [--explain] [--no-cache]",
      "is the recipient known, on what evidence, and what would we say?", .works_alone = true,
      .needs_snapshot = true, .run = command_lookup},
+    {"check", "", "look at every map and server: what is wrong, or will be", .client = inspect_run},
     {"status", "", "how the daemon and its servers are", .needs_snapshot = true, .run = run_status},
     {"stats", "[--json | --prometheus | --reset]", "the counters and gauges",
      .needs_snapshot = true, .run = run_stats},
