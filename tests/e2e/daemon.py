@@ -73,6 +73,7 @@ class RcptMilter(Process):
             "milter_socket": f"unix:{self.socket}",
             "control_socket": f"unix:{self.control}",
             "state_directory": self.state,
+            "log_rate_limit": "0",  # tests read about every recipient, however fast they ask
             **config,
         }
         self.write_config()
