@@ -1,10 +1,13 @@
 """The documents against the code, and what must not stand anywhere."""
 
+import dataclasses
+import math
+import os
 import re
 import subprocess
 
 import pytest
-from sources import ROOT, lines, matches, plant, project_files, where
+from sources import ROOT, c_files, lines, matches, plant, project_files, where
 
 MAN = "packaging/man"
 
@@ -22,6 +25,104 @@ def section(page, name):
     """One .Sh section of an mdoc page."""
     found = re.search(rf"^\.Sh {name}\n(.*?)(?=^\.Sh |\Z)", read(page), re.M | re.S)
     return found[1] if found else ""
+
+
+# ---- parameters: the rows of config/settings.c ----
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    group: str
+    name: str
+    default: str
+    type: str
+    bounds: tuple  # least and most, both 0 where the type has none; times in milliseconds
+    needs_restart: bool
+
+
+ROW = re.compile(r'\{"(\w+)",\s*"([a-z_]+)",\s*((?:"[^"]*"\s*)+),\s*VALUE_(\w+),\s*AT\(\w+\),'
+                 r"\s*([\w* ]+),\s*([\w* ]+),\s*(true|false)\}")
+UNIT_MS = {"MS": 1, "S": 1000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
+SUFFIX_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def number_of(text):
+    """As C reads it, and as main.cf has a time: 60, 0777, 30 * DAY, 30d."""
+    if suffixed := re.fullmatch(r"(\d+)([a-z]+)", text):
+        return int(suffixed[1]) * SUFFIX_MS.get(suffixed[2], math.nan)
+    return math.prod(UNIT_MS.get(factor) or int(factor, 8 if factor[0] == "0" else 10)
+                     for factor in text.split(" * "))
+
+
+def setting_rows(root):
+    return [Row(group, name, "".join(default.split('"')[1::2]), kind,
+                (number_of(least), number_of(most)), restart == "true")
+            for group, name, default, kind, least, most, restart
+            in ROW.findall(read(root / "config/settings.c"))]
+
+
+def parameter_items(root):
+    """{name: what the manual says of it}, in the manual's order."""
+    parts = re.split(r'^\.It Cm ([a-z_]+) Pq "default: .*\n', read(root / MAN / "rcpt-milter.conf.5"),
+                     flags=re.M)
+    return {name: re.split(r"^\.Sh ", text, flags=re.M)[0]
+            for name, text in zip(parts[1::2], parts[2::2])}
+
+
+def example_of(item):
+    """The settings in its .Dl lines and displays, as a file would have them."""
+    shown = "\n".join(line or block for line, block in
+                      re.findall(r"^\.Dl (.*)$|^\.Bd -literal.*\n((?:.*\n)*?)^\.Ed", item, re.M))
+    return shown.replace("\\&", "").replace("\\e", "\\") + "\n"
+
+
+def settings_in(text):
+    """{name: value} of a configuration; a continued value is one line."""
+    joined = re.sub(r"\n[ \t]+", " ", text)
+    return dict(re.findall(r"^([a-z_]+) *= *(.*?) *$", joined, re.M))
+
+
+def says_bounds(row, text):
+    pairs = re.findall(r"\b(\d+[a-z]*) to (\d+[a-z]*)\b", text)
+    return row.bounds[1] == 0 or row.bounds in [tuple(map(number_of, pair)) for pair in pairs]
+
+
+def half_told_parameters(root):
+    """Bounds and unit, whether a restart is needed, and an example that is not the default."""
+    wrong, items = [], parameter_items(root)
+    for row in setting_rows(root):
+        text = " ".join(items.get(row.name, "").split())
+        example = settings_in(example_of(items.get(row.name, ""))).get(row.name, row.default)
+        wrong += [f"{row.name}: {what}" for what, good in {
+            "the bounds are not told": says_bounds(row, text),
+            "the unit is not told": "whole seconds" in text
+                                    or row.type not in ("TIME_S", "TIME_WHOLE", "RATE"),
+            "is a restart needed?": ("needs a restart" in text) == row.needs_restart,
+            "there is no example": example != row.default,
+        }.items() if not good]
+    return wrong
+
+
+SECTIONS = {"node": "NODE", "directory": "DIRECTORY", "caches": "CACHE", "evidence": "EVIDENCE",
+            "replies": "REPLY", "exemptions": "EXEMPTION", "logging": "LOGGING"}
+
+
+def order_of_parameters(root):
+    """Groups and parameters stand in one order: in the code, in the manual and in the sample."""
+    coded = [(row.group, row.name) for row in setting_rows(root)]
+    sections = {section: group for group, section in SECTIONS.items()}
+    manual, sample, group = [], [], None
+    for line in lines(root / MAN / "rcpt-milter.conf.5"):
+        if heading := re.match(r"\.Sh (\w+) PARAMETERS$", line):
+            group = sections[heading[1]]
+        elif item := re.match(r'\.It Cm ([a-z_]+) Pq "default: ', line):
+            manual.append((group, item[1]))
+    for line in lines(root / "config/rcpt-milter.conf"):
+        if heading := re.match(r"# -{10,} (\w+)$", line):
+            group = heading[1]
+        elif setting := re.match(r"#([a-z_]+) =", line):
+            sample.append((group, setting[1]))
+    return [f"{name} has another order than config/settings.c"
+            for name, order in [("the manual", manual), ("the sample", sample)] if order != coded]
 
 
 # ---- manual pages against the code ----
@@ -60,11 +161,8 @@ def counters(root):
 
 
 def parameters(root):
-    """With their defaults. A row of config/settings.c starts with its group, name and default."""
-    rows = re.findall(r'\{"\w+",\s*"([a-z_]+)",\s*((?:"[^"]*"\s*)+),',
-                      read(root / "config/settings.c"))
-    coded = {name + " = " + ("".join(default.split('"')[1::2]) or "empty")
-             for name, default in rows}
+    """With their defaults."""
+    coded = {f"{row.name} = {row.default or 'empty'}" for row in setting_rows(root)}
     page = read(root / MAN / "rcpt-milter.conf.5").replace("\\&", "")
     documented = re.findall(r'^\.It Cm ([a-z_]+) Pq "default: (.*)"$', page, re.M)
     return both_ways(coded, {f"{name} = {default}" for name, default in documented})
@@ -76,10 +174,80 @@ def verdict_rows(root):
     return both_ways(set(coded), set(documented))
 
 
-@pytest.mark.parametrize("compare", [daemon_options, rcptctl_options, rcptctl_commands,
-                                     counters, parameters, verdict_rows], ids=lambda compare: compare.__name__)
+def exit_codes(root):
+    """Those with names; what a signal or a usage error of getopt brings is told in words."""
+    own = dict(re.findall(r"\b(EXIT_\w+) = (\d+)", read(root / "milter/command.h")))
+    used = {name for path in (root / "milter").glob("*.c") if path.name != "main.c"
+            for name in re.findall(r"\bEX_[A-Z]+\b", read(path))}
+    coded = {f"exit code {code}" for code in own.values()} | {f"exit code {getattr(os, name)}"
+                                                              for name in used}
+    documented = re.findall(r"^\.It (\d+)$", section(root / MAN / "rcptctl.8", "EXIT STATUS"), re.M)
+    return both_ways(coded, {f"exit code {code}" for code in documented})
+
+
+def plain_text(mdoc):
+    """Its words, without macros; what a macro sets apart is apart by one space here, too."""
+    words = re.sub(r'^\.(?:It )?(?:[A-Z][a-z] )*', "", mdoc, flags=re.M)
+    return " ".join(re.sub(r'\\&|"', "", words).split())
+
+
+def loud_lines(root):
+    """What is logged as an error or a warning is told in rcpt-milter(8), with what to do."""
+    told, missing = plain_text(section(root / MAN / "rcpt-milter.8", "DIAGNOSTICS")), []
+    for path in c_files(root):
+        for literals in re.findall(r'\blog_(?:error|warning)\(\s*((?:"(?:[^"\\]|\\.)*"\s*|PRI\w+\s*)+)',
+                                   read(path)):
+            text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals)).replace('\\"', "")
+            pieces = [piece.strip(" ;:,.") for piece in re.split(r"%[-.\d]*(?:ll|z)?[a-z]?", text)]
+            longest = max(pieces, key=len)
+            # Shorter is what only joins others: "%s: %s".
+            if len(longest) > 8 and longest[:24].strip() not in told:
+                missing.append(f"{path.name}: {text}")
+    return missing
+
+
+@pytest.mark.parametrize("compare", [
+    daemon_options, rcptctl_options, rcptctl_commands, exit_codes, counters, parameters,
+    half_told_parameters, order_of_parameters, verdict_rows, loud_lines,
+], ids=lambda compare: compare.__name__)
 def test_the_manual_and_the_code_name_the_same(compare):
     assert compare(ROOT) == []
+
+
+def on_this_host(tmp_path, text):
+    """The files an example names, made."""
+    content = {"mysql": "hosts = 127.0.0.1\nuser = u\ndbname = d\nquery = SELECT a FROM t WHERE a = '%s'\n",
+               "sqlite": "dbpath = /nowhere\nquery = SELECT a FROM t WHERE a = '%s'\n",
+               "texthash": "user@example.com OK\n", "memcache_secret_file = ": 20 * "s"}
+
+    def make(found):
+        path = plant(tmp_path, found[2].strip("/"), content[found[1].rstrip(":")])
+        path.chmod(0o600)
+        return found[1] + str(path)
+    return re.sub(r"(mysql:|sqlite:|texthash:|memcache_secret_file = )(/[^\s,}]+)", make, text)
+
+
+def refused_examples(root, tmp_path):
+    program = ROOT / os.environ.get("RCPT_MILTER_BUILD", "build/plain") / "rcpt-milter"
+    refused = []
+    for name, item in parameter_items(root).items():
+        known = settings_in(example_of(item)).items()
+        text = "".join(f"{key} = {value}\n" for key, value in known if not key.startswith("smtpd_"))
+        conf = plant(tmp_path, "rcpt-milter.conf", on_this_host(tmp_path, text))
+        done = subprocess.run([program, "-t", "-c", conf], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            refused.append(f"{name}: {done.stderr}")
+    return refused
+
+
+def test_every_example_of_a_parameter_is_accepted(tmp_path):
+    assert refused_examples(ROOT, tmp_path) == []
+
+
+def test_an_example_that_is_refused_is_noticed(tmp_path):
+    plant(tmp_path, f"{MAN}/rcpt-milter.conf.5",
+          '.It Cm lookup_slots Pq "default: 12"\n.Dl lookup_slots = 65\n')
+    assert "lookup_slots" in refused_examples(tmp_path, tmp_path)[0]
 
 
 def mandoc_complaints(page):
