@@ -199,9 +199,9 @@ def loud_lines(root):
                                    read(path)):
             text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals)).replace('\\"', "")
             pieces = [piece.strip(" ;:,.") for piece in re.split(r"%[-.\d]*(?:ll|z)?[a-z]?", text)]
-            longest = max(pieces, key=len)
-            # Shorter is what only joins others: "%s: %s".
-            if len(longest) > 8 and longest[:24].strip() not in told:
+            # Shorter is what only joins others: "%s: %s", or says where.
+            pieces = [piece for piece in pieces if len(piece) > 12]
+            if pieces and not any(piece[:24].strip() in told for piece in pieces):
                 missing.append(f"{path.name}: {text}")
     return missing
 
@@ -287,7 +287,17 @@ def missing_files(root):
     return sorted({name for name in named if not (root / name).exists()})
 
 
-@pytest.mark.parametrize("check", [missing_make_targets, missing_files],
+def untold_alerts(root):
+    alerts = re.findall(r"- alert: (\w+)", read(root / "packaging/prometheus/rcpt-milter.rules.yml"))
+    return sorted(set(alerts) - set(re.findall(r"\bRcptMilter\w+", read(root / "README.md"))))
+
+
+def too_long(root):
+    """What is reference belongs into the manual pages."""
+    return [f"{len(text)} lines"] if len(text := lines(root / "README.md")) > 400 else []
+
+
+@pytest.mark.parametrize("check", [missing_make_targets, missing_files, untold_alerts, too_long],
                          ids=lambda check: check.__name__)
 def test_the_readme_names_no(check):
     assert check(ROOT) == []
@@ -350,6 +360,9 @@ def test_nowhere_is_anything(check):
 
 # ---- each check can fail ----
 
+ROW_OF_SLOTS = '{"directory", "lookup_slots", "12", VALUE_NUMBER, AT(lookup_slots), 1, 64, false},\n'
+
+
 @pytest.mark.parametrize("check, files", [
     (daemon_options, {"milter/main.c": 'getopt(argc, argv, "fv")',
                       f"{MAN}/rcpt-milter.8": ".It Fl f\n"}),
@@ -362,10 +375,24 @@ def test_nowhere_is_anything(check):
                         f"{MAN}/rcptctl.8": ".Sh DESCRIPTION\n.It Cm status\n"}),
     (counters, {"shared/counters.h": 'X(sessions, "help")', "milter/gauges.h": "",
                 f"{MAN}/rcptctl.8": ""}),
-    (parameters, {"config/settings.c": '    {"node", "role", "primary", X},\n',
-                  f"{MAN}/rcpt-milter.conf.5": ""}),
+    (parameters, {"config/settings.c": ROW_OF_SLOTS, f"{MAN}/rcpt-milter.conf.5": ""}),
     (parameters, {"config/settings.c": "",
                   f"{MAN}/rcpt-milter.conf.5": '.It Cm role Pq "default: primary"\n'}),
+    *[(half_told_parameters, {"config/settings.c": ROW_OF_SLOTS, f"{MAN}/rcpt-milter.conf.5":
+                              '.It Cm lookup_slots Pq "default: 12"\n' + text})
+      for text in ["1 to 63.\n.Dl lookup_slots = 9\n", "1 to 64.\n.Dl lookup_slots = 12\n",
+                   "1 to 64.\n", "1 to 64; needs a restart.\n.Dl lookup_slots = 9\n"]],
+    (half_told_parameters, {"config/settings.c": ROW_OF_SLOTS.replace("NUMBER", "TIME_S"),
+                            f"{MAN}/rcpt-milter.conf.5": '.It Cm lookup_slots Pq "default: 12"\n'
+                                                         "1ms to 64ms\n.Dl lookup_slots = 9\n"}),
+    (order_of_parameters, {"config/settings.c": ROW_OF_SLOTS, "config/rcpt-milter.conf": "",
+                           f"{MAN}/rcpt-milter.conf.5": ".Sh DIRECTORY PARAMETERS\n"
+                                                        '.It Cm lookup_slots Pq "default: 12"\n'}),
+    (exit_codes, {"milter/command.h": "EXIT_USAGE = 64,", f"{MAN}/rcptctl.8": ".Sh EXIT STATUS\n"}),
+    (loud_lines, {"db/a.c": 'log_error("%s: it is all over", why);',
+                  f"{MAN}/rcpt-milter.8": ".Sh DIAGNOSTICS\n"}),
+    (untold_alerts, {"packaging/prometheus/rcpt-milter.rules.yml": "  - alert: RcptMilterOdd\n",
+                     "README.md": "RcptMilterOddity\n"}),
     (verdict_rows, {"milter/verdict.c": '    {"known", COUNT_verdict_known,\n',
                     f"{MAN}/rcpt-milter.8": ""}),
     (missing_make_targets, {"Makefile": "all: x\n", "README.md": "`make everything`\n"}),
