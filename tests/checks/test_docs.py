@@ -227,17 +227,27 @@ def on_this_host(tmp_path, text):
     return re.sub(r"(mysql:|sqlite:|texthash:|memcache_secret_file = )(/[^\s,}]+)", make, text)
 
 
-def refused_examples(root, tmp_path):
+def complaints_of(tmp_path, settings):
+    """What rcpt-milter -t says of them; "" where it accepts them."""
     program = ROOT / os.environ.get("RCPT_MILTER_BUILD", "build/plain") / "rcpt-milter"
-    refused = []
-    for name, item in parameter_items(root).items():
-        known = settings_in(example_of(item)).items()
-        text = "".join(f"{key} = {value}\n" for key, value in known if not key.startswith("smtpd_"))
-        conf = plant(tmp_path, "rcpt-milter.conf", on_this_host(tmp_path, text))
-        done = subprocess.run([program, "-t", "-c", conf], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            refused.append(f"{name}: {done.stderr}")
-    return refused
+    text = "".join(f"{name} = {value}\n" for name, value in settings.items()
+                   if not name.startswith("smtpd_"))  # Postfix's
+    conf = plant(tmp_path, "rcpt-milter.conf", on_this_host(tmp_path, text))
+    done = subprocess.run([program, "-t", "-c", conf], capture_output=True, text=True, check=False)
+    return done.stderr if done.returncode != 0 else ""
+
+
+def refused_examples(root, tmp_path):
+    examples = {name: settings_in(example_of(item)) for name, item in parameter_items(root).items()}
+    return [f"{name}: {why}" for name, settings in examples.items()
+            if (why := complaints_of(tmp_path, settings))]
+
+
+def test_the_configurations_of_the_readme_are_accepted(tmp_path):
+    blocks = re.findall(r"^    role = (?:.*\n    )*.*", read(ROOT / "README.md"), re.M)
+    assert len(blocks) == 2
+    assert [why for block in blocks
+            if (why := complaints_of(tmp_path, settings_in(re.sub("^    ", "", block, flags=re.M))))] == []
 
 
 def test_every_example_of_a_parameter_is_accepted(tmp_path):
