@@ -1,10 +1,12 @@
 """The documents against the code, and what must not stand anywhere."""
 
+import os
 import re
 import subprocess
 
 import pytest
-from sources import ROOT, lines, matches, plant, project_files, where
+from parameter_rows import example_of, number_of, parameter_items, setting_rows, settings_in
+from sources import ROOT, c_files, lines, matches, plant, project_files, where
 
 MAN = "packaging/man"
 
@@ -22,6 +24,52 @@ def section(page, name):
     """One .Sh section of an mdoc page."""
     found = re.search(rf"^\.Sh {name}\n(.*?)(?=^\.Sh |\Z)", read(page), re.M | re.S)
     return found[1] if found else ""
+
+
+# ---- parameters: the rows of config/settings.c ----
+
+def says_bounds(row, text):
+    pairs = re.findall(r"\b(\d+[a-z]*) to (\d+[a-z]*)\b", text)
+    return row.bounds[1] == 0 or row.bounds in [tuple(map(number_of, pair)) for pair in pairs]
+
+
+def half_told_parameters(root):
+    """Bounds and unit, whether a restart is needed, and an example that is not the default."""
+    wrong, items = [], parameter_items(root)
+    for row in setting_rows(root):
+        text = " ".join(items.get(row.name, "").split())
+        example = settings_in(example_of(items.get(row.name, ""))).get(row.name, row.default)
+        wrong += [f"{row.name}: {what}" for what, good in {
+            "the bounds are not told": says_bounds(row, text),
+            "the unit is not told": "whole seconds" in text
+                                    or row.type not in ("TIME_S", "TIME_WHOLE", "RATE"),
+            "is a restart needed?": ("needs a restart" in text) == row.needs_restart,
+            "there is no example": example != row.default,
+        }.items() if not good]
+    return wrong
+
+
+SECTIONS = {"node": "NODE", "directory": "DIRECTORY", "caches": "CACHE", "evidence": "EVIDENCE",
+            "replies": "REPLY", "exemptions": "EXEMPTION", "logging": "LOGGING"}
+
+
+def order_of_parameters(root):
+    """Groups and parameters stand in one order: in the code, in the manual and in the sample."""
+    coded = [(row.group, row.name) for row in setting_rows(root)]
+    sections = {section: group for group, section in SECTIONS.items()}
+    manual, sample, group = [], [], None
+    for line in lines(root / MAN / "rcpt-milter.conf.5"):
+        if heading := re.match(r"\.Sh (\w+) PARAMETERS$", line):
+            group = sections[heading[1]]
+        elif item := re.match(r'\.It Cm ([a-z_]+) Pq "default: ', line):
+            manual.append((group, item[1]))
+    for line in lines(root / "config/rcpt-milter.conf"):
+        if heading := re.match(r"# -{10,} (\w+)$", line):
+            group = heading[1]
+        elif setting := re.match(r"#([a-z_]+) =", line):
+            sample.append((group, setting[1]))
+    return [f"{name} has another order than config/settings.c"
+            for name, order in [("the manual", manual), ("the sample", sample)] if order != coded]
 
 
 # ---- manual pages against the code ----
@@ -60,11 +108,8 @@ def counters(root):
 
 
 def parameters(root):
-    """With their defaults. A row of config/settings.c starts with its group, name and default."""
-    rows = re.findall(r'\{"\w+",\s*"([a-z_]+)",\s*((?:"[^"]*"\s*)+),',
-                      read(root / "config/settings.c"))
-    coded = {name + " = " + ("".join(default.split('"')[1::2]) or "empty")
-             for name, default in rows}
+    """With their defaults."""
+    coded = {f"{row.name} = {row.default or 'empty'}" for row in setting_rows(root)}
     page = read(root / MAN / "rcpt-milter.conf.5").replace("\\&", "")
     documented = re.findall(r'^\.It Cm ([a-z_]+) Pq "default: (.*)"$', page, re.M)
     return both_ways(coded, {f"{name} = {default}" for name, default in documented})
@@ -76,10 +121,90 @@ def verdict_rows(root):
     return both_ways(set(coded), set(documented))
 
 
-@pytest.mark.parametrize("compare", [daemon_options, rcptctl_options, rcptctl_commands,
-                                     counters, parameters, verdict_rows], ids=lambda compare: compare.__name__)
+def exit_codes(root):
+    """Those with names; what a signal or a usage error of getopt brings is told in words."""
+    own = dict(re.findall(r"\b(EXIT_\w+) = (\d+)", read(root / "milter/command.h")))
+    used = {name for path in (root / "milter").glob("*.c") if path.name != "main.c"
+            for name in re.findall(r"\bEX_[A-Z]+\b", read(path))}
+    coded = {f"exit code {code}" for code in own.values()} | {f"exit code {getattr(os, name)}"
+                                                              for name in used}
+    documented = re.findall(r"^\.It (\d+)$", section(root / MAN / "rcptctl.8", "EXIT STATUS"), re.M)
+    return both_ways(coded, {f"exit code {code}" for code in documented})
+
+
+def plain_text(mdoc):
+    """Its words, without macros; what a macro sets apart is apart by one space here, too."""
+    words = re.sub(r'^\.(?:It )?(?:[A-Z][a-z] )*', "", mdoc, flags=re.M)
+    return " ".join(re.sub(r'\\&|"', "", words).split())
+
+
+def loud_lines(root):
+    """What is logged as an error or a warning is told in rcpt-milter(8), with what to do."""
+    told, missing = plain_text(section(root / MAN / "rcpt-milter.8", "DIAGNOSTICS")), []
+    for path in c_files(root):
+        for literals in re.findall(r'\blog_(?:error|warning)\(\s*((?:"(?:[^"\\]|\\.)*"\s*|PRI\w+\s*)+)',
+                                   read(path)):
+            text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals)).replace('\\"', "")
+            pieces = [piece.strip(" ;:,.") for piece in re.split(r"%[-.\d]*(?:ll|z)?[a-z]?", text)]
+            # Shorter is what only joins others: "%s: %s", or says where.
+            pieces = [piece for piece in pieces if len(piece) > 12]
+            if pieces and not any(piece[:24].strip() in told for piece in pieces):
+                missing.append(f"{path.name}: {text}")
+    return missing
+
+
+@pytest.mark.parametrize("compare", [
+    daemon_options, rcptctl_options, rcptctl_commands, exit_codes, counters, parameters,
+    half_told_parameters, order_of_parameters, verdict_rows, loud_lines,
+], ids=lambda compare: compare.__name__)
 def test_the_manual_and_the_code_name_the_same(compare):
     assert compare(ROOT) == []
+
+
+def on_this_host(tmp_path, text):
+    """The files an example names, made."""
+    content = {"mysql": "hosts = 127.0.0.1\nuser = u\ndbname = d\nquery = SELECT a FROM t WHERE a = '%s'\n",
+               "sqlite": "dbpath = /nowhere\nquery = SELECT a FROM t WHERE a = '%s'\n",
+               "texthash": "user@example.com OK\n", "memcache_secret_file = ": 20 * "s"}
+
+    def make(found):
+        path = plant(tmp_path, found[2].strip("/"), content[found[1].rstrip(":")])
+        path.chmod(0o600)
+        return found[1] + str(path)
+    return re.sub(r"(mysql:|sqlite:|texthash:|memcache_secret_file = )(/[^\s,}]+)", make, text)
+
+
+def complaints_of(tmp_path, settings):
+    """What rcpt-milter -t says of them; "" where it accepts them."""
+    program = ROOT / os.environ.get("RCPT_MILTER_BUILD", "build/plain") / "rcpt-milter"
+    text = "".join(f"{name} = {value}\n" for name, value in settings.items()
+                   if not name.startswith("smtpd_"))  # Postfix's
+    conf = plant(tmp_path, "rcpt-milter.conf", on_this_host(tmp_path, text))
+    done = subprocess.run([program, "-t", "-c", conf], capture_output=True, text=True, check=False)
+    return done.stderr if done.returncode != 0 else ""
+
+
+def refused_examples(root, tmp_path):
+    examples = {name: settings_in(example_of(item)) for name, item in parameter_items(root).items()}
+    return [f"{name}: {why}" for name, settings in examples.items()
+            if (why := complaints_of(tmp_path, settings))]
+
+
+def test_the_configurations_of_the_readme_are_accepted(tmp_path):
+    blocks = re.findall(r"^    role = (?:.*\n    )*.*", read(ROOT / "README.md"), re.M)
+    assert len(blocks) == 2
+    assert [why for block in blocks
+            if (why := complaints_of(tmp_path, settings_in(re.sub("^    ", "", block, flags=re.M))))] == []
+
+
+def test_every_example_of_a_parameter_is_accepted(tmp_path):
+    assert refused_examples(ROOT, tmp_path) == []
+
+
+def test_an_example_that_is_refused_is_noticed(tmp_path):
+    plant(tmp_path, f"{MAN}/rcpt-milter.conf.5",
+          '.It Cm lookup_slots Pq "default: 12"\n.Dl lookup_slots = 65\n')
+    assert "lookup_slots" in refused_examples(tmp_path, tmp_path)[0]
 
 
 def mandoc_complaints(page):
@@ -119,7 +244,17 @@ def missing_files(root):
     return sorted({name for name in named if not (root / name).exists()})
 
 
-@pytest.mark.parametrize("check", [missing_make_targets, missing_files],
+def untold_alerts(root):
+    alerts = re.findall(r"- alert: (\w+)", read(root / "packaging/prometheus/rcpt-milter.rules.yml"))
+    return sorted(set(alerts) - set(re.findall(r"\bRcptMilter\w+", read(root / "README.md"))))
+
+
+def too_long(root):
+    """What is reference belongs into the manual pages."""
+    return [f"{len(text)} lines"] if len(text := lines(root / "README.md")) > 400 else []
+
+
+@pytest.mark.parametrize("check", [missing_make_targets, missing_files, untold_alerts, too_long],
                          ids=lambda check: check.__name__)
 def test_the_readme_names_no(check):
     assert check(ROOT) == []
@@ -182,6 +317,9 @@ def test_nowhere_is_anything(check):
 
 # ---- each check can fail ----
 
+ROW_OF_SLOTS = '{"directory", "lookup_slots", "12", VALUE_NUMBER, AT(lookup_slots), 1, 64, false},\n'
+
+
 @pytest.mark.parametrize("check, files", [
     (daemon_options, {"milter/main.c": 'getopt(argc, argv, "fv")',
                       f"{MAN}/rcpt-milter.8": ".It Fl f\n"}),
@@ -194,10 +332,24 @@ def test_nowhere_is_anything(check):
                         f"{MAN}/rcptctl.8": ".Sh DESCRIPTION\n.It Cm status\n"}),
     (counters, {"shared/counters.h": 'X(sessions, "help")', "milter/gauges.h": "",
                 f"{MAN}/rcptctl.8": ""}),
-    (parameters, {"config/settings.c": '    {"node", "role", "primary", X},\n',
-                  f"{MAN}/rcpt-milter.conf.5": ""}),
+    (parameters, {"config/settings.c": ROW_OF_SLOTS, f"{MAN}/rcpt-milter.conf.5": ""}),
     (parameters, {"config/settings.c": "",
                   f"{MAN}/rcpt-milter.conf.5": '.It Cm role Pq "default: primary"\n'}),
+    *[(half_told_parameters, {"config/settings.c": ROW_OF_SLOTS, f"{MAN}/rcpt-milter.conf.5":
+                              '.It Cm lookup_slots Pq "default: 12"\n' + text})
+      for text in ["1 to 63.\n.Dl lookup_slots = 9\n", "1 to 64.\n.Dl lookup_slots = 12\n",
+                   "1 to 64.\n", "1 to 64; needs a restart.\n.Dl lookup_slots = 9\n"]],
+    (half_told_parameters, {"config/settings.c": ROW_OF_SLOTS.replace("NUMBER", "TIME_S"),
+                            f"{MAN}/rcpt-milter.conf.5": '.It Cm lookup_slots Pq "default: 12"\n'
+                                                         "1ms to 64ms\n.Dl lookup_slots = 9\n"}),
+    (order_of_parameters, {"config/settings.c": ROW_OF_SLOTS, "config/rcpt-milter.conf": "",
+                           f"{MAN}/rcpt-milter.conf.5": ".Sh DIRECTORY PARAMETERS\n"
+                                                        '.It Cm lookup_slots Pq "default: 12"\n'}),
+    (exit_codes, {"milter/command.h": "EXIT_USAGE = 64,", f"{MAN}/rcptctl.8": ".Sh EXIT STATUS\n"}),
+    (loud_lines, {"db/a.c": 'log_error("%s: it is all over", why);',
+                  f"{MAN}/rcpt-milter.8": ".Sh DIAGNOSTICS\n"}),
+    (untold_alerts, {"packaging/prometheus/rcpt-milter.rules.yml": "  - alert: RcptMilterOdd\n",
+                     "README.md": "RcptMilterOddity\n"}),
     (verdict_rows, {"milter/verdict.c": '    {"known", COUNT_verdict_known,\n',
                     f"{MAN}/rcpt-milter.8": ""}),
     (missing_make_targets, {"Makefile": "all: x\n", "README.md": "`make everything`\n"}),
