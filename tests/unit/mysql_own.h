@@ -15,6 +15,15 @@ static inline struct asking start_own(const char *lines)
     return start_on(own.sock, "pool_test", lines);
 }
 
+/* It hangs, all of its threads: kill(2) does not wait for that. */
+static inline void hang_own_server(void)
+{
+    int status;
+    kill(own.pid, SIGSTOP);
+    assert_int_equal(waitpid(own.pid, &status, WUNTRACED), own.pid);
+    assert_true(WIFSTOPPED(status));
+}
+
 static inline int prepare_servers(void **state)
 {
     (void)state;

@@ -93,7 +93,7 @@ static void a_hanging_server_costs_one_timeout_and_then_nothing(void **state)
     (void)state;
     struct asking asking = start_own(RECIPIENT_QUERY);
     assert_answer(&asking, "alice@example.test", FOUND);
-    kill(own.pid, SIGSTOP);
+    hang_own_server();
 
     int64_t begun = clock_mono_ms();
     struct finding finding = ask(&asking, "alice@example.test", 300);
@@ -122,7 +122,7 @@ static void dropping_a_pool_of_a_hanging_server_is_bounded(void **state)
     (void)state;
     struct asking asking = start_own(RECIPIENT_QUERY);
     assert_answer(&asking, "alice@example.test", FOUND);
-    kill(own.pid, SIGSTOP);
+    hang_own_server();
     assert_true(ask(&asking, "alice@example.test", 100).late);
     int64_t begun = clock_mono_ms();
     stop(&asking);
