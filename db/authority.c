@@ -1,6 +1,5 @@
 #include "db/authority.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "db/domain_keys.h"
 #include "db/maps.h"
 #include "db/question.h"
+#include "db/slots.h"
 #include "shared/counters.h"
 #include "shared/log.h"
 #include "shared/text.h"
@@ -24,7 +24,7 @@ struct authority {
     struct maps *recipient_maps;
     bool parents[LIST_COUNT]; /* parent_domain_matches_subdomains, in the order of list_names */
     bool waits;               /* a recipient's lookup may wait for a server */
-    _Atomic unsigned slots_taken;
+    struct slots slots;       /* lookup_slots */
 };
 
 static bool fault_about(const struct settings *settings, const char *parameter, struct fault *fault)
@@ -92,6 +92,7 @@ struct authority *authority_open(const struct settings *settings, bool offline, 
         return NULL;
     }
     authority->settings = settings;
+    slots_init(&authority->slots, settings->lookup_slots);
     struct map_context context = {.settings = settings, .offline = offline};
     if (!open_all_maps(authority, &context, fault) || !read_parents(authority, settings, fault) ||
         !check_alias(authority, settings, fault)) {
@@ -111,6 +112,7 @@ void authority_close(struct authority *authority)
     maps_close(authority->domain_maps);
     maps_close(authority->access_maps);
     maps_close(authority->recipient_maps);
+    slots_release(&authority->slots);
     free(authority);
 }
 
@@ -126,20 +128,17 @@ bool authority_has_roles(const struct authority *authority)
 
 /* ---- a recipient ---- */
 
-/* A caller that is about to wait for a server takes one of lookup_slots; false when all are taken.
- */
-static bool take_slot(struct authority *authority, bool waits)
+/* A caller that is about to wait for a server takes one of lookup_slots; false when none is to be
+ * had. */
+static bool take_slot(struct authority *authority, bool waits, struct deadline deadline)
 {
-    if (!waits || atomic_fetch_add(&authority->slots_taken, 1) < authority->settings->lookup_slots)
-        return true;
-    atomic_fetch_sub(&authority->slots_taken, 1);
-    return false;
+    return !waits || slots_take(&authority->slots, deadline);
 }
 
 static void return_slot(struct authority *authority, bool waits)
 {
     if (waits)
-        atomic_fetch_sub(&authority->slots_taken, 1);
+        slots_return(&authority->slots);
 }
 
 static void count_answer(const struct outcome *outcome)
@@ -185,7 +184,7 @@ void authority_ask(struct authority *authority, const struct address *address,
                                 .address = address,
                                 .deadline = deadline,
                                 .trace = trace};
-    if (!take_slot(authority, authority->waits)) {
+    if (!take_slot(authority, authority->waits, deadline)) {
         shed(authority, trace, outcome);
         return;
     }
@@ -224,7 +223,7 @@ enum role authority_ask_role(struct authority *authority, const char *domain,
 {
     struct finding finding = {0};
     bool waits = maps_wait(authority->role_maps);
-    if (take_slot(authority, waits)) {
+    if (take_slot(authority, waits, deadline)) {
         find_role(authority, domain, deadline, trace, &finding);
         return_slot(authority, waits);
     }
@@ -243,9 +242,9 @@ enum role authority_ask_role(struct authority *authority, const char *domain,
     return ROLE_PRIMARY;
 }
 
-unsigned authority_slots_taken(const struct authority *authority)
+unsigned authority_slots_taken(struct authority *authority)
 {
-    return atomic_load(&authority->slots_taken);
+    return slots_taken(&authority->slots);
 }
 
 void authority_report(struct authority *authority, void (*line)(void *context, const char *text),
@@ -254,7 +253,7 @@ void authority_report(struct authority *authority, void (*line)(void *context, c
     char text[64];
     if (!authority->waits && !maps_wait(authority->role_maps))
         return;
-    snprintf(text, sizeof text, "lookup slots: %u of %u taken",
-             atomic_load(&authority->slots_taken), authority->settings->lookup_slots);
+    snprintf(text, sizeof text, "lookup slots: %u of %u taken", slots_taken(&authority->slots),
+             authority->settings->lookup_slots);
     line(context, text);
 }

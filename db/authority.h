@@ -2,8 +2,8 @@
  * authority - the directory as one thing: asks domain_maps, access_maps and recipient_maps about a
  * recipient, and role_maps about a domain. The only one who may say ABSENT.
  *
- * At most lookup_slots callers wait for servers at a time; one more is shed at once, which says
- * nothing about the recipient. Any thread may ask.
+ * At most lookup_slots callers wait for servers at a time (db/slots.h); who gets no slot is shed,
+ * which says nothing about the recipient. Any thread may ask.
  */
 #ifndef DB_AUTHORITY_H
 #define DB_AUTHORITY_H
@@ -35,7 +35,7 @@ enum role authority_ask_role(struct authority *authority, const char *domain,
 bool authority_has_roles(const struct authority *authority);         /* role_maps names any map */
 bool authority_checks_recipients(const struct authority *authority); /* recipient_maps does */
 
-unsigned authority_slots_taken(const struct authority *authority);
+unsigned authority_slots_taken(struct authority *authority);
 
 /* One line about the slots, where there are any, for `rcptctl status`. */
 void authority_report(struct authority *authority, void (*line)(void *context, const char *text),

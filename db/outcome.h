@@ -53,7 +53,7 @@ enum interlock {
     INTERLOCK_SHED,          /* lookup_slots were taken */
     INTERLOCK_LATE,          /* lookup_deadline passed, or this process is short of means */
     INTERLOCK_BAD_ACTION,    /* access_maps holds something that is no action */
-    INTERLOCK_TWO_ADDRESSES, /* {rcpt_addr} and the RCPT argument name different mailboxes */
+    INTERLOCK_TWO_ADDRESSES, /* {rcpt_addr} does not fit the RCPT argument: the one before's? */
     INTERLOCK_KNOWN_GOOD,    /* it was known good, and gone for less than removal_grace */
     INTERLOCK_REPLICA_LAG,   /* who said so may be max_replica_lag behind, or nobody knows */
     INTERLOCK_OLD_EVIDENCE,  /* no directory query in this transaction says so */

@@ -35,7 +35,7 @@ struct query {
     char *path;          /* of the map file */
     char *statement;     /* legacy form: put together as Postfix does */
     char *result_format; /* "%s" */
-    char **domains;      /* `domain`, "!name" excludes; NULL: no restriction */
+    char **domains; /* `domain`, as idn_to_key has it; "!name" excludes; NULL: no restriction */
     size_t domain_count;
     unsigned expansion_limit; /* 0: none */
 

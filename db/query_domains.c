@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shared/idn.h"
 #include "shared/log.h"
 #include "shared/text.h"
 
@@ -25,18 +26,30 @@ struct reading {
 
 static bool add_words(struct reading *reading, const char *at, bool excludes);
 
+/* As keys have it, so that U-labels and A-labels are one name. What is too long for a domain is
+ * none that will be asked for. */
+static void copy_domain(char name[IDN_DOMAIN_MAX + 1], const char *word, size_t length)
+{
+    snprintf(name, IDN_DOMAIN_MAX + 1, "%.*s", (int)length, word);
+    text_lower_ascii(name);
+    idn_to_key(name);
+}
+
 static bool add_domain(struct query *query, const char *word, size_t length, bool excludes,
                        struct fault *fault)
 {
+    char name[IDN_DOMAIN_MAX + 1];
+    if (length > IDN_DOMAIN_MAX)
+        return true;
+    copy_domain(name, word, length);
     char **grown = realloc(query->domains, (query->domain_count + 1) * sizeof *grown);
     char *domain = NULL;
     if (grown)
         query->domains = grown;
-    if (!grown || asprintf(&domain, "%s%.*s", excludes ? "!" : "", (int)length, word) < 0) {
+    if (!grown || asprintf(&domain, "%s%s", excludes ? "!" : "", name) < 0) {
         fault_set(fault, "out of memory");
         return false;
     }
-    text_lower_ascii(domain);
     query->domains[query->domain_count++] = domain;
     return true;
 }

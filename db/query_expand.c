@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "shared/idn.h"
 #include "shared/text.h"
 #include "shared/unicode.h"
 
@@ -63,28 +64,30 @@ static bool key_has_needs(const struct query *query, const struct parts *key)
     return query->needs_labels == 0 || label_of(key->domain, query->needs_labels, &label);
 }
 
-static bool is_ascii(const char *string)
-{
-    while (*string && (unsigned char)*string < 0x80)
-        string++;
-    return !*string;
-}
-
 /* As Postfix folds: ASCII, and beyond it what Unicode says. The list may be long, so that question
  * is only asked where it can matter. */
 static bool same_domain(const char *a, const char *b)
 {
-    return text_same_word(a, b) || (!is_ascii(a) && !is_ascii(b) && unicode_same_folded(a, b));
+    return text_same_word(a, b) ||
+           (!unicode_is_ascii(a) && !unicode_is_ascii(b) && unicode_same_folded(a, b));
 }
 
-/* Postfix's match_list: the first entry that names the domain decides. */
+/* Postfix's match_list: the first entry that names the domain decides. Here it names it in either
+ * form: the table may hold the one, and the list the other. */
 static bool domain_is_listed(const struct query *query, const struct parts *key)
 {
-    if (key->domain.length == 0 || key->user.length == 0)
+    char domain[IDN_DOMAIN_MAX + 1];
+    if (key->domain.length == 0 || key->user.length == 0 || key->domain.length > IDN_DOMAIN_MAX)
         return false;
+    memcpy(domain, key->domain.bytes, key->domain.length);
+    domain[key->domain.length] = '\0';
+    if (!unicode_is_ascii(domain)) {
+        text_lower_ascii(domain);
+        idn_to_key(domain);
+    }
     for (size_t i = 0; i < query->domain_count; i++) {
         bool excludes = query->domains[i][0] == '!';
-        if (same_domain(query->domains[i] + excludes, key->domain.bytes))
+        if (same_domain(query->domains[i] + excludes, domain))
             return !excludes;
     }
     return false;

@@ -9,7 +9,8 @@
  *   5. nothing vouches: UNAVAILABLE
  *
  * Failures are never cached. No retry and no sleep on this path. At most lookup_slots callers wait
- * for the directory at a time; one more is shed at once.
+ * for the directory at a time, and a few more a moment for one of these slots (db/slots.h); who gets
+ * none is shed.
  *
  * Any thread may ask. The resolver is read-only but for its caches and its slot count.
  */

@@ -58,6 +58,9 @@ static const struct row {
     {"recipient_delimiter",
      "What user+extension means must be the same to both, or valid recipients are unknown here.",
      .host = doctor_delimiter},
+    {"subdomains",
+     "rcpt-milter passes their recipients: what is mistyped is taken, and bounces later.",
+     .host = doctor_subdomains},
     {"mx_sessions",
      "Many senders, Postfix among them, stop after two addresses and never reach the last host: "
      "there a mistyped address waits for escalate_after.",

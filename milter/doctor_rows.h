@@ -20,6 +20,7 @@ doctor_check doctor_no_smtpd, doctor_not_attached, doctor_chrooted_socket, docto
     doctor_socket_closed, doctor_default_action, doctor_command_timeout, doctor_connect_timeout,
     doctor_non_smtpd;
 doctor_check doctor_unlisted_recipients, doctor_unverified_recipients, doctor_soft_bounce,
-    doctor_domains_in_database, doctor_error_limits, doctor_delimiter, doctor_nobody_checked;
+    doctor_domains_in_database, doctor_error_limits, doctor_delimiter, doctor_subdomains,
+    doctor_nobody_checked;
 
 #endif

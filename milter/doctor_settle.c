@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/duration.h"
 #include "milter/doctor_rows.h"
@@ -204,6 +205,95 @@ bool doctor_delimiter(const struct doctor_facts *facts, const struct postconf_se
     text_addf(&finding->what, "recipient_delimiter is \"%s\" in Postfix and \"%s\" here", theirs,
               ours);
     text_addf(&finding->change, "%s: recipient_delimiter = %s", facts->config_path, theirs);
+    return true;
+}
+
+/* Has a list of maps an entry for this key, as far as it can be read here: inside of inline:{}? */
+static bool list_has_key(const char *maps, const char *dot, const char *name)
+{
+    static const char separators[] = ", \t\r\n{}";
+    char entry[DOCTOR_NAME_MAX];
+    size_t length = (size_t)snprintf(entry, sizeof entry, "%s%s=", dot, name);
+    if (length >= sizeof entry)
+        return false;
+    for (maps += strspn(maps, separators); *maps; maps += strspn(maps, separators)) {
+        if (strncasecmp(maps, entry, length) == 0)
+            return true;
+        maps += strcspn(maps, separators);
+    }
+    return false;
+}
+
+/* The same table, whatever it is read with: hash:/path is texthash:/path here. */
+static bool list_has_table(const char *maps, const char *table)
+{
+    char map[DOCTOR_PATH_MAX];
+    const char *path = strstr(table, ":/");
+    while (path && postconf_next(&maps, map, sizeof map)) {
+        const char *ours = strstr(map, ":/");
+        if (ours && strcmp(ours, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first entry of relay_domains that domain_maps has, too, without its subdomains. */
+static bool first_shared_domain(const struct doctor_facts *facts, char *word, size_t size)
+{
+    const char *ours = facts->settings->domain_maps;
+    const char *at = postconf_value(facts->postfix, NULL, "relay_domains");
+    while (postconf_next(&at, word, size))
+        if (list_has_table(ours, word) ||
+            (list_has_key(ours, "", word) && !list_has_key(ours, ".", word)))
+            return true;
+    return false;
+}
+
+static bool may_be_below(const char *maps, const char *name)
+{
+    for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.'))
+        if (strstr(maps, ":/") || list_has_key(maps, "", dot + 1))
+            return true;
+    return false;
+}
+
+/* Users of this host are in none of our maps: a subdomain that is its own must stay unchecked. */
+static void change_access(const struct doctor_facts *facts, struct text *change)
+{
+    char name[DOCTOR_NAME_MAX];
+    const struct settings *ours = facts->settings;
+    const char *at = postconf_value(facts->postfix, NULL, "mydestination");
+    bool any = false;
+    while (postconf_next(&at, name, sizeof name)) {
+        if (*name == '[' || strchr(name, ':') || strchr(name, '/') ||
+            !may_be_below(ours->domain_maps, name) || list_has_key(ours->access_maps, "", name))
+            continue;
+        if (!any)
+            text_addf(change, "%s: access_maps = inline:{", facts->config_path);
+        text_addf(change, "%s%s=OK", any ? ", " : "", name);
+        any = true;
+    }
+    if (any)
+        text_addf(change, "}%s%s\n", *ours->access_maps ? ", " : "", ours->access_maps);
+}
+
+bool doctor_subdomains(const struct doctor_facts *facts, const struct postconf_service *none,
+                       struct doctor_words *finding)
+{
+    (void)none;
+    static const char name[] = "parent_domain_matches_subdomains";
+    const char *ours = facts->settings->parent_domain_matches_subdomains;
+    char word[DOCTOR_PATH_MAX];
+    if (!postconf_list_has(postconf_value(facts->postfix, NULL, name), "relay_domains") ||
+        postconf_list_has(ours, "domain_maps") || !first_shared_domain(facts, word, sizeof word))
+        return false;
+    text_addf(&finding->what,
+              "Postfix takes mail for subdomains of relay_domains (%s), which domain_maps does not "
+              "have",
+              name);
+    change_access(facts, &finding->change);
+    text_addf(&finding->change, "%s: %s = domain_maps%s%s", facts->config_path, name,
+              *ours ? ", " : "", ours);
     return true;
 }
 

@@ -59,6 +59,14 @@ static void print_value(const char *name, const char *value)
     printf("\n");
 }
 
+static void print_subdomains(const struct import_plan *plan)
+{
+    if (plan->subdomains)
+        printf("parent_domain_matches_subdomains = domain_maps\n");
+    if (plan->subdomains && plan->apart.length > 0)
+        printf("access_maps =\n    inline:{%s}\n", plan->apart.bytes);
+}
+
 static void print_lists(const struct import_plan *plan)
 {
     /* Without domains, recipients of the whole world would be looked up. */
@@ -75,11 +83,13 @@ static void print_lists(const struct import_plan *plan)
                      "them by maps with the same recipients, or see --partial.");
     if (plan->notes.length > 0)
         printf("\n%s", plan->notes.bytes);
-    if (whole)
+    if (whole) {
         printf("\nrecipient_maps =\n    %s\ndomain_maps =\n    %s\n", plan->recipients.bytes,
                plan->domains.bytes);
-    else
+        print_subdomains(plan);
+    } else {
         printf("\n#recipient_maps = mysql:/etc/postfix/...\n#domain_maps = ...\n");
+    }
 }
 
 static void print_config(const struct import *import)

@@ -25,8 +25,11 @@ struct import_plan {
     struct text inside;     /* literal domains: the inside of inline:{} */
     struct text notes;      /* comments, each a line */
     struct text left_out;   /* the same, of what could not be carried over */
+    struct text apart;      /* the inside of an inline:{} for access_maps; see subdomains */
     bool failing;           /* there is a `fail:` among the recipients */
+    bool subdomains;        /* domain_maps stands for subdomains, too, but for those in apart */
     char buffers[3][IMPORT_LIST_MAX];
+    char apart_bytes[IMPORT_NOTES_MAX];
     char words[2][IMPORT_NOTES_MAX];
 };
 
@@ -40,6 +43,9 @@ void import_add_map(struct import_plan *plan, struct text *list, const char *par
 /* A list such as relay_domains: names, files of names, tables. `depth` is 0. */
 void import_add_domains(struct import_plan *plan, const char *parameter, const char *list,
                         unsigned depth);
+
+/* Does a name in the plan's domains stand above this one? Also true where a table of them might. */
+bool import_may_be_below(const struct import_plan *plan, const char *name);
 
 void import_note(struct import_plan *plan, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

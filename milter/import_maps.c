@@ -112,6 +112,18 @@ static void add_name(struct import_plan *plan, const char *name)
         text_addf(&plan->inside, "%s%s", plan->inside.length > 0 ? ",\n    " : "", entry);
 }
 
+bool import_may_be_below(const struct import_plan *plan, const char *name)
+{
+    char entry[NAME_MAX_BYTES + 8];
+    const char *dot = strchr(name, '.');
+    bool below = dot && plan->domains.length > 0;
+    for (; dot && !below; dot = strchr(dot + 1, '.')) {
+        snprintf(entry, sizeof entry, "%s=OK", dot + 1);
+        below = postconf_list_has(plan->inside.bytes, entry);
+    }
+    return below;
+}
+
 /* postconf(5): "/file/name" stands for what is in it, with comments as in main.cf. */
 static void add_file(struct import_plan *plan, const char *parameter, const char *path,
                      unsigned depth)

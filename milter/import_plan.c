@@ -69,15 +69,6 @@ static void explain_open_class(struct import_plan *plan, const struct doctor_cla
                 class->maps, class->domains, value(plan, class->domains));
 }
 
-static void explain_subdomains(struct import_plan *plan)
-{
-    if (postconf_list_has(value(plan, "parent_domain_matches_subdomains"), "relay_domains"))
-        import_note(plan,
-                    "parent_domain_matches_subdomains has relay_domains: Postfix takes mail for "
-                    "their subdomains, too. domain_maps does not have these, so that their "
-                    "recipients pass unchecked; name each subdomain with mail there.");
-}
-
 /* The first three classes: is there one whose recipients are listed? */
 static bool plan_classes(struct import_plan *plan)
 {
@@ -93,10 +84,62 @@ static bool plan_classes(struct import_plan *plan)
         listed = true;
         import_add_domains(plan, class->domains, value(plan, class->domains), 0);
         add_maps(plan, class->maps);
-        if (i == 0)
-            explain_subdomains(plan);
     }
     return listed;
+}
+
+/* The domains of a class whose users are in none of our maps: where one of them is a subdomain of
+ * ours Postfix still takes it for that class's. False where we cannot read them. */
+static bool set_apart(struct import_plan *plan, const struct doctor_class *class)
+{
+    char name[512], entry[520];
+    const char *at = value(plan, class->domains);
+    while (postconf_next(&at, name, sizeof name)) {
+        if (*name == '[')
+            continue; /* an address literal is below nothing */
+        if (*name == '.' || strpbrk(name, ":/!={}"))
+            return false;
+        snprintf(entry, sizeof entry, "%s=OK", name);
+        if (import_may_be_below(plan, name) && !postconf_list_has(plan->apart.bytes, entry))
+            text_addf(&plan->apart, "%s%s", plan->apart.length > 0 ? ",\n    " : "", entry);
+    }
+    return true;
+}
+
+static bool set_others_apart(struct import_plan *plan)
+{
+    bool good = set_apart(plan, &doctor_classes[3]);
+    for (size_t i = 1; i < 3; i++)
+        if (*value(plan, doctor_classes[i].maps) == '\0')
+            good &= set_apart(plan, &doctor_classes[i]);
+    return good && !plan->apart.overflow;
+}
+
+/* Where relay_domains stand for their subdomains and their recipients are listed, those there must
+ * be, too. */
+static void plan_subdomains(struct import_plan *plan)
+{
+    const struct doctor_class *relay = &doctor_classes[0];
+    if (!postconf_list_has(value(plan, "parent_domain_matches_subdomains"), relay->domains) ||
+        *value(plan, relay->domains) == '\0' || *value(plan, relay->maps) == '\0')
+        return;
+    plan->subdomains = set_others_apart(plan);
+    if (!plan->subdomains)
+        import_note(plan,
+                    "parent_domain_matches_subdomains has relay_domains: Postfix takes mail for "
+                    "their subdomains, too. domain_maps does not have these, so that their "
+                    "recipients pass unchecked. Set parent_domain_matches_subdomains = domain_maps "
+                    "here unless mydestination, or another list of domains whose recipients are "
+                    "not in recipient_maps, has such a subdomain.");
+    else
+        import_note(plan,
+                    "parent_domain_matches_subdomains has relay_domains: Postfix takes mail for "
+                    "their subdomains, too, and only for recipients that are listed; so does "
+                    "rcpt-milter.%s",
+                    plan->apart.length > 0
+                        ? " The names in access_maps may be such subdomains, and their users are "
+                          "in none of the maps: they pass, and are Postfix's business."
+                        : "");
 }
 
 static void plan_local(struct import_plan *plan)
@@ -161,6 +204,7 @@ void import_plan_make(struct import_plan *plan)
     plan->domains = text_on(plan->buffers[1], IMPORT_LIST_MAX / 2);
     plan->notes = text_on(plan->words[0], IMPORT_NOTES_MAX);
     plan->left_out = text_on(plan->words[1], IMPORT_NOTES_MAX);
+    plan->apart = text_on(plan->apart_bytes, sizeof plan->apart_bytes);
     if (plan_classes(plan)) {
         /* Whoever is in one of these is a recipient, whatever the class: smtpd_check.c. */
         if (*value(plan, "virtual_alias_domains") == '\0') /* else they are there already */
@@ -174,6 +218,7 @@ void import_plan_make(struct import_plan *plan)
                                "until recipient_maps names one");
     }
     plan_local(plan);
+    plan_subdomains(plan);
     join_domains(plan);
     if (plan->recipients.overflow || plan->inside.overflow || plan->domains.overflow)
         import_leave_out(plan, "the lists are too long to be written out");

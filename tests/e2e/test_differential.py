@@ -128,7 +128,8 @@ class Pair:
     def __init__(self, world, name, table, domain_maps):
         self.name = name
         settings = {key: value for key, value in PAIRS[name].items() if key != "table"}
-        # Not chrooted: smtpd itself goes to MariaDB's socket.
+        # Not chrooted: smtpd itself goes to MariaDB's socket. By default relay_domains stand for their
+        # subdomains, too, so domain_maps shall.
         self.mx = mx = world.postfix_not_started(
             relay_domains=" ".join(corpus.DOMAINS), chroot=False, **settings
         )
@@ -136,7 +137,7 @@ class Pair:
             name, verbose=2, socket_directory=mx.milter_directory(), role="fallback",
             recipient_delimiter=settings["recipient_delimiter"], recipient_maps=table,
             domain_maps=domain_maps, log_known="yes", lookup_deadline="20s",
-            mysql_query_timeout="15s", **REPLIES,
+            mysql_query_timeout="15s", parent_domain_matches_subdomains="domain_maps", **REPLIES,
         )  # fmt: skip
         mx.listeners["with"] = {"smtpd_milters": mx.milter(self.milter.socket)}
         mx.listeners["without"] = {"relay_recipient_maps": table}
@@ -230,10 +231,6 @@ def decoded(text):
     return text.decode("utf-8", "replace")
 
 
-def is_under(domain, parents):
-    return any(domain.endswith(f".{parent}") for parent in parents)
-
-
 def same_mailbox(one, other):
     """By another implementation than ours."""
     return unicodedata.normalize("NFC", one.casefold()) == unicodedata.normalize("NFC", other.casefold())
@@ -287,14 +284,6 @@ RULES = [
         "Ours: ADDRESS_LOCAL_MAX, sixteen times what RFC 5321 asks for; no directory holds it. Postfix lets"
         " a catch-all take it.",
         lambda c: c.classes == (2, 5) and c.verdict == "malformed" and len(c.item.text) > 1024,
-    ),
-    Rule(
-        "a subdomain of a relay domain",
-        "Configuration: by default relay_domains stand for their subdomains too"
-        " (parent_domain_matches_subdomains), domain_maps for themselves only; a foreign recipient passes."
-        " An administrator of subdomains lists them in domain_maps, or leaves that empty.",
-        lambda c: c.classes == (5, 2)
-        and is_under((c.resolved or "").rpartition("@")[2], corpus.DOMAINS),
     ),
     Rule(
         "another argument with the {rcpt_addr} of the one before",

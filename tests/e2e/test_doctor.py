@@ -300,6 +300,52 @@ def test_without_recipient_maps_nobody_is_checked(scratch):
     assert findings(patient.write().doctor()) == ["nobody_checked"]
 
 
+SUBDOMAINS = [
+    # our domain_maps, and whether it has a finding
+    ("inline:{other.test=x, EXAMPLE.test=x}", True),
+    ("inline:{{example.test=x}}", True),
+    ("inline:{example.test=x, .example.test=x}", False),
+    ("inline:{other.test=x, myexample.test=x, example.test.test=x}", False),
+    ("static:x", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize("domain_maps, found", SUBDOMAINS)
+def test_subdomains_that_only_postfix_takes_are_told(scratch, domain_maps, found):
+    patient = Patient(scratch)
+    patient.ours["domain_maps"] = domain_maps
+    done = patient.write().doctor()
+    assert findings(done) == ["subdomains"] * found, done
+    assert changes(done) == [f"{patient.conf}: parent_domain_matches_subdomains = domain_maps"] * found
+    patient.main["parent_domain_matches_subdomains"] = "smtpd_access_maps"
+    assert findings(patient.write().doctor()) == []
+    del patient.main["parent_domain_matches_subdomains"]
+    patient.ours["parent_domain_matches_subdomains"] = "role_maps"
+    assert findings(patient.write().doctor()) == ["subdomains"] * found
+    patient.ours["parent_domain_matches_subdomains"] = "role_maps, domain_maps"
+    assert findings(patient.write().doctor()) == []
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_a_subdomain_that_is_the_host_itself_is_kept_apart(scratch, table):
+    """Its users are in none of our maps."""
+    patient = Patient(scratch)
+    ours = patient.directory / "domains"
+    ours.write_text("example.test OK\n")
+    patient.main["mydestination"] = "mx.example.test, localhost, [192.0.2.1]"
+    patient.main["relay_domains"] = f"texthash:{ours}" if table else "example.test"
+    patient.ours["domain_maps"] = f"texthash:{ours}" if table else "inline:{example.test=x}"
+    patient.ours["access_maps"] = "inline:{a@example.test=OK}"
+    done = patient.write().doctor()
+    assert findings(done) == ["subdomains"], done
+    told = [line.removeprefix(f"{patient.conf}: ").split(" = ", 1) for line in changes(done)]
+    assert told == [["access_maps", "inline:{mx.example.test=OK}, inline:{a@example.test=OK}"],
+                    ["parent_domain_matches_subdomains", "domain_maps"]]  # fmt: skip
+    patient.ours.update(told)
+    assert findings(patient.write().doctor()) == []
+
+
 def test_a_longer_lookup_deadline_needs_longer_timeouts(scratch):
     patient = Patient(scratch)
     patient.ours["lookup_deadline"] = "40s"

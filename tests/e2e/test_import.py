@@ -214,6 +214,37 @@ def test_what_is_left_out_is_told_once(scratch):
     assert done.returncode == LEFT_OUT and done.stderr.count("ldap:") == 1, done
 
 
+SUBDOMAINS = [
+    # main.cf, and what becomes of whom the fallback is asked about
+    ([], {"alice@example.test": "pass", "bob@sub.example.test": "pass", "ghost@sub.example.test": "550",
+          "ghost@deep.sub.example.test": "550", "who@foreign.test": "pass"}),
+    (["parent_domain_matches_subdomains ="],
+     {"ghost@sub.example.test": "pass", "ghost@example.test": "550"}),
+    # Users of the host, and of a class without a list, are in none of the maps.
+    (["mydestination = MX.example.test, localhost, [192.0.2.1]"],
+     {"root@mx.example.test": "pass", "ghost@sub.mx.example.test": "550", "ghost@sub.example.test": "550"}),
+    (["virtual_mailbox_domains = box.example.test"],
+     {"who@box.example.test": "pass", "ghost@sub.example.test": "550"}),
+    (["relay_domains = texthash:@SQL@/domains", "mydestination = mx.example.test, mx.foreign.test"],
+     {"root@mx.example.test": "pass", "root@mx.foreign.test": "pass", "ghost@sub.example.test": "550"}),
+    # Nobody knows what is in there, so nobody is called unknown for it.
+    (["mydestination = texthash:@SQL@/domains"], {"ghost@sub.example.test": "pass"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lines, expected", SUBDOMAINS)
+def test_subdomains_of_relay_domains_are_what_they_are_to_postfix(scratch, lines, expected):
+    host = host_of(scratch, "relay_domains = example.test",
+                   "relay_recipient_maps = inline:{{alice@example.test=x}, {bob@sub.example.test=x}}", *lines,
+                   files={"domains": "example.test OK\n"})  # fmt: skip
+    host.imported("--role", "fallback")  # local users may be left out, which is told elsewhere
+    is_accepted(host)
+    said = {address: reply.split()[0] for address, reply in host.replies(*expected).items()}
+    assert said == expected, host.conf.read_text()
+    matched = expected["ghost@sub.example.test"] == "550"
+    assert host.setting("parent_domain_matches_subdomains") == ("domain_maps" if matched else "")
+
+
 def test_domains_that_cannot_be_asked_leave_their_recipients_unchecked(scratch):
     host = host_of(scratch, "relay_domains = example.test, ldap:/etc/postfix/ldap.cf, .wild.test",
                    "relay_recipient_maps = inline:{alice@example.test=OK}")  # fmt: skip

@@ -632,6 +632,123 @@ static void parents_may_match_in_these_three_lists_only(void **state)
                         "domain_maps, access_maps and role_maps");
 }
 
+/* ---- domains of two forms (shared/idn.h): either in a table, either from a sender ---- */
+
+#define A_BOOKS "xn--bcher-kva.test"
+#define U_BOOKS "b\303\274cher.test"
+#define A_CITY "xn--mnchen-3ya.test"
+#define U_CITY "m\303\274nchen.test"
+
+static const char *const books[] = {A_BOOKS, U_BOOKS}, *const cities[] = {A_CITY, U_CITY};
+
+static const char *format(char text[256], const char *form, const char *a, const char *b)
+{
+    snprintf(text, 256, form, a, b);
+    return text;
+}
+
+/* @books points to @city, of which city_form and domain_form are the table's. */
+static void assert_alias_followed(const char *from, const char *to, const char *city_form,
+                                  const char *domain_form)
+{
+    char maps[256], domains[256], user[256], ghost[256];
+    snprintf(maps, sizeof maps, "recipient_maps=inline:{@%s=@%s, bob@%s=x}", from, to, city_form);
+    format(domains, "domain_maps=inline:{%s=1, %s=1}", from, domain_form);
+    for (size_t i = 0; i < 2; i++) {
+        format(user, "bob@%s%s", books[i], "");
+        format(ghost, "ghost@%s%s", books[i], "");
+        assert_int_equal(ASK(user, maps, domains, FOLLOW).standing, STANDING_KNOWN);
+        struct outcome outcome = ASK(ghost, maps, domains, FOLLOW);
+        assert_int_equal(outcome.standing, STANDING_ABSENT);
+        assert_string_equal(outcome.alias_target, A_CITY);
+    }
+}
+
+static void an_alias_is_followed_between_domains_of_two_forms(void **state)
+{
+    (void)state;
+    for (unsigned forms = 0; forms < 16; forms++)
+        assert_alias_followed(books[forms & 1], cities[forms >> 1 & 1], cities[forms >> 2 & 1],
+                              cities[forms >> 3]);
+}
+
+static void the_other_form_of_a_domain_is_no_alias_of_it(void **state)
+{
+    (void)state;
+    char maps[256], domains[256], user[256];
+    for (unsigned forms = 0; forms < 8; forms++) {
+        format(maps, "recipient_maps=inline:{@%s=@%s}", books[forms & 1], books[forms >> 1 & 1]);
+        format(domains, "domain_maps=inline:{%s=1%s}", books[forms & 1], "");
+        format(user, "ghost@%s%s", books[forms >> 2], "");
+        assert_int_equal(ASK(user, maps, domains, FOLLOW).standing, STANDING_KNOWN);
+    }
+}
+
+static void a_domain_is_ours_in_either_form(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {"domain_maps=inline:{%s=1%s}",
+                                        "domain_maps=inline:{.%s=1%s}"};
+    char domains[256], user[256];
+    for (unsigned i = 0; i < 8; i++) {
+        bool below = i >> 2;
+        format(domains, forms[below], books[i & 1], "");
+        format(user, below ? "bob@sub.%s%s" : "bob@%s%s", books[i >> 1 & 1], "");
+        assert_int_equal(ASK(user, domains, "recipient_maps=static:x").standing, STANDING_KNOWN);
+        assert_int_equal(ASK("bob@bucher.test", domains, "recipient_maps=static:x").standing,
+                         STANDING_FOREIGN);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        format(domains, forms[0], books[i & 1], "");
+        format(user, "bob@sub.%s%s", books[i >> 1], "");
+        assert_int_equal(ASK(user, domains, "recipient_maps=static:x",
+                             "parent_domain_matches_subdomains=domain_maps")
+                             .standing,
+                         STANDING_KNOWN);
+    }
+}
+
+static void an_action_counts_for_a_domain_in_either_form(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"access_maps=inline:{{%s=550 5.7.1 no%s}}",
+                                       "access_maps=inline:{{bob@%s=550 5.7.1 no%s}}",
+                                       "access_maps=inline:{{@%s=550 5.7.1 no%s}}"};
+    char access[256], user[256];
+    for (unsigned i = 0; i < 12; i++) {
+        format(access, keys[i >> 2], books[i & 1], "");
+        format(user, "bob@%s%s", books[i >> 1 & 1], "");
+        struct outcome outcome = ASK(user, access, "recipient_maps=static:x");
+        assert_int_equal(outcome.standing, STANDING_OVERRIDE);
+        assert_string_equal(outcome.reply.text, "no");
+    }
+    for (unsigned i = 0; i < 8; i++) { /* what stands above it */
+        format(access, "access_maps=inline:{{%s%s=550 5.7.1 no}}", i >> 2 ? "." : "", books[i & 1]);
+        format(user, "bob@sub.%s%s", books[i >> 1 & 1], "");
+        struct outcome outcome =
+            ASK(user, access, "recipient_maps=static:x",
+                i >> 2 ? "role=primary" : "parent_domain_matches_subdomains=access_maps");
+        assert_int_equal(outcome.standing, STANDING_OVERRIDE);
+    }
+}
+
+/* The domain comes from struct address, with its A-labels. */
+static void a_role_holds_for_a_domain_in_either_form(void **state)
+{
+    (void)state;
+    char roles[256];
+    bool answered = false;
+    for (unsigned i = 0; i < 2; i++) {
+        format(roles, "role_maps=inline:{%s=primary%s}", books[i], "");
+        assert_int_equal(role_with(roles, A_BOOKS, "", &answered), ROLE_PRIMARY);
+        assert_int_equal(role_with(roles, "sub." A_BOOKS, "", &answered), ROLE_FALLBACK);
+        assert_int_equal(role_with(roles, "sub." A_BOOKS, "role_maps", &answered), ROLE_PRIMARY);
+        format(roles, "role_maps=inline:{.%s=primary%s}", books[i], "");
+        assert_int_equal(role_with(roles, "sub." A_BOOKS, "", &answered), ROLE_PRIMARY);
+        assert_true(answered);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -665,6 +782,11 @@ int main(void)
         cmocka_unit_test(a_role_that_may_be_on_its_way_makes_a_primary_and_is_not_remembered),
         cmocka_unit_test(a_role_holds_for_subdomains_where_that_is_said),
         cmocka_unit_test(parents_may_match_in_these_three_lists_only),
+        cmocka_unit_test(an_alias_is_followed_between_domains_of_two_forms),
+        cmocka_unit_test(the_other_form_of_a_domain_is_no_alias_of_it),
+        cmocka_unit_test(a_domain_is_ours_in_either_form),
+        cmocka_unit_test(an_action_counts_for_a_domain_in_either_form),
+        cmocka_unit_test(a_role_holds_for_a_domain_in_either_form),
     };
     return cmocka_run_group_tests_name("authority", tests, NULL, NULL);
 }

@@ -336,6 +336,39 @@ static void a_list_of_domains_is_read_as_match_list_does(void **state)
     assert_refused(settings, "files that name files");
 }
 
+/* The keys come in both forms (db/maps.h), since the table may hold either. */
+static void a_domain_is_listed_in_either_form(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"a@xn--bcher-kva.test", "a@b\303\274cher.test"};
+    static const char *const lists[] = {"b\303\274cher.test", "xn--bcher-kva.test",
+                                        "XN--Bcher-Kva.test", "B\303\234CHER.Test"};
+    char settings[256];
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+            snprintf(settings, sizeof settings, "query = %%s\ndomain = %s\n", lists[i]);
+            assert_expands(settings, keys[k], keys[k]);
+            snprintf(settings, sizeof settings, "query = %%s\ndomain = !%s %s\n", lists[i],
+                     keys[1 - k] + 2);
+            assert_expands(settings, keys[k], NULL);
+        }
+        assert_expands("query = %s\ndomain = bucher.test\n", keys[k], NULL);
+    }
+    /* What has no other form is itself. */
+    assert_expands("query = %s\ndomain = \360\237\230\200.test\n", "a@\360\237\230\200.test",
+                   "a@\360\237\230\200.test");
+    assert_expands("query = %s\ndomain = \360\237\230\200.test\n", "a@xn--e28h.test", NULL);
+}
+
+static void a_name_too_long_for_a_domain_lists_nothing_and_harms_nothing(void **state)
+{
+    (void)state;
+    char settings[512];
+    snprintf(settings, sizeof settings, "query = %%s\ndomain = %0300d a.test\n", 0);
+    assert_expands(settings, "u@a.test", "u@a.test");
+    assert_expands(settings, "u@b.test", NULL);
+}
+
 /* A domain that gets lost would have no recipients any more. */
 static void a_file_of_domains_is_read_whole_or_refused(void **state)
 {
@@ -531,6 +564,8 @@ int main(void)
         cmocka_unit_test(the_legacy_form_builds_the_query),
         cmocka_unit_test(domain_restricts_the_table),
         cmocka_unit_test(a_list_of_domains_is_read_as_match_list_does),
+        cmocka_unit_test(a_domain_is_listed_in_either_form),
+        cmocka_unit_test(a_name_too_long_for_a_domain_lists_nothing_and_harms_nothing),
         cmocka_unit_test(a_file_of_domains_is_read_whole_or_refused),
         cmocka_unit_test(a_statement_that_does_not_fit_is_not_cut),
         cmocka_unit_test(results_are_formatted_as_in_postfix),
