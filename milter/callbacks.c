@@ -65,7 +65,10 @@ static const unsigned long unwanted_stages = SMFIP_NOCONNECT | SMFIP_NOHELO | SM
  * It is the connection's private data. Where there is no memory for it, every macro may be old.
  */
 struct session {
-    char *argument, *resolved; /* owned; NULL: there was none */
+    struct kept {
+        char *text;  /* owned; NULL: there was none */
+        size_t room; /* bytes, with the NUL: it seldom has to grow */
+    } argument, resolved;
 };
 
 static void session_start(SMFICTX *context)
@@ -75,16 +78,40 @@ static void session_start(SMFICTX *context)
         smfi_setpriv(context, calloc(1, sizeof *session));
 }
 
-static void session_forget(struct session *session)
+/* NULL is fine. */
+static void session_free(struct session *session)
 {
-    free(session->argument);
-    free(session->resolved);
-    *session = (struct session){NULL, NULL};
+    if (!session)
+        return;
+    free(session->argument.text);
+    free(session->resolved.text);
+    free(session);
 }
 
-static bool same_text(const char *a, const char *b)
+static void forget(struct kept *kept)
 {
-    return a && b && strcmp(a, b) == 0;
+    free(kept->text);
+    *kept = (struct kept){NULL, 0};
+}
+
+/* Without memory there is none, rather than an old one. */
+static bool keep(struct kept *kept, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    if (size > kept->room) {
+        forget(kept);
+        kept->text = malloc(size);
+        if (!kept->text)
+            return false;
+        kept->room = size;
+    }
+    memcpy(kept->text, text, size);
+    return true;
+}
+
+static bool is_kept(const struct kept *kept, const char *text)
+{
+    return kept->text && strcmp(kept->text, text) == 0;
 }
 
 static bool may_be_old(struct session *session, const char *argument, const char *resolved)
@@ -93,12 +120,10 @@ static bool may_be_old(struct session *session, const char *argument, const char
         return false;
     if (!session)
         return true;
-    if (same_text(session->resolved, resolved))
-        return !same_text(session->argument, argument);
-    session_forget(session);
-    session->argument = strdup(argument);
-    session->resolved = strdup(resolved);
-    return !session->argument || !session->resolved;
+    if (is_kept(&session->resolved, resolved))
+        return !is_kept(&session->argument, argument);
+    bool argument_kept = keep(&session->argument, argument);
+    return !keep(&session->resolved, resolved) || !argument_kept;
 }
 
 static sfsistat on_negotiate(SMFICTX *context, unsigned long actions, unsigned long stages,
@@ -271,8 +296,7 @@ static sfsistat on_close(SMFICTX *context)
     struct session *session = smfi_getpriv(context);
     if (!session)
         return SMFIS_CONTINUE;
-    session_forget(session);
-    free(session);
+    session_free(session);
     smfi_setpriv(context, NULL);
     counter_add(COUNT_sessions);
     if (app_verbosity(the_app) >= 2)

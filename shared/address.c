@@ -89,12 +89,39 @@ static bool skip_utf8_non_ascii(struct cursor *cursor)
     return true;
 }
 
+static bool is_special(char c)
+{
+    switch (c) {
+    case '!':
+    case '#':
+    case '$':
+    case '%':
+    case '&':
+    case '\'':
+    case '*':
+    case '+':
+    case '-':
+    case '/':
+    case '=':
+    case '?':
+    case '^':
+    case '_':
+    case '`':
+    case '{':
+    case '|':
+    case '}':
+    case '~':
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool skip_atext(struct cursor *cursor)
 {
     if (cursor->at == cursor->end)
         return false;
-    char c = *cursor->at;
-    if (is_let_dig_ascii(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c))) {
+    if (is_let_dig_ascii(*cursor->at) || is_special(*cursor->at)) {
         cursor->at++;
         return true;
     }
@@ -272,19 +299,25 @@ static bool needs_quotes(const char *local)
     return !skip_dot_string(&cursor) || cursor.at != cursor.end;
 }
 
+static void add_quoted(struct text *text, const char *local)
+{
+    text_add_char(text, '"');
+    for (; *local; local++) {
+        if (*local == '"' || *local == '\\')
+            text_add_char(text, '\\');
+        text_add_char(text, *local);
+    }
+    text_add_char(text, '"');
+}
+
 /* RFC 5321 4.1.2: "the form that uses the minimum quoting possible". */
 static void print_key(char key[ADDRESS_KEY_MAX], const char *local, const char *domain, bool quoted)
 {
     struct text text = text_on(key, ADDRESS_KEY_MAX);
     if (quoted)
-        text_add_char(&text, '"');
-    for (; *local; local++) {
-        if (quoted && (*local == '"' || *local == '\\'))
-            text_add_char(&text, '\\');
-        text_add_char(&text, *local);
-    }
-    if (quoted)
-        text_add_char(&text, '"');
+        add_quoted(&text, local);
+    else
+        text_add(&text, local);
     text_add_char(&text, '@');
     text_add(&text, domain);
 }
@@ -300,6 +333,12 @@ static void fold_local(char local[ADDRESS_LOCAL_MAX + 1], char sent[ADDRESS_LOCA
         return;
     strcpy(sent, local);
     strcpy(local, folded);
+}
+
+void address_clear(struct address *address)
+{
+    address->local[0] = address->sent[0] = address->domain[0] = address->key[0] = '\0';
+    address->quoted = false;
 }
 
 enum address_result address_parse(const char *text, size_t length, struct address *address)
