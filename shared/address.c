@@ -89,39 +89,12 @@ static bool skip_utf8_non_ascii(struct cursor *cursor)
     return true;
 }
 
-static bool is_special(char c)
-{
-    switch (c) {
-    case '!':
-    case '#':
-    case '$':
-    case '%':
-    case '&':
-    case '\'':
-    case '*':
-    case '+':
-    case '-':
-    case '/':
-    case '=':
-    case '?':
-    case '^':
-    case '_':
-    case '`':
-    case '{':
-    case '|':
-    case '}':
-    case '~':
-        return true;
-    default:
-        return false;
-    }
-}
-
 static bool skip_atext(struct cursor *cursor)
 {
     if (cursor->at == cursor->end)
         return false;
-    if (is_let_dig_ascii(*cursor->at) || is_special(*cursor->at)) {
+    char c = *cursor->at;
+    if (is_let_dig_ascii(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c))) {
         cursor->at++;
         return true;
     }
@@ -176,10 +149,11 @@ static bool take_quoted_rest(struct cursor *cursor, struct text *local)
     return true;
 }
 
-static bool take_local_part(struct cursor *cursor, struct text *local)
+static bool take_local_part(struct cursor *cursor, struct text *local, bool *came_quoted)
 {
     const char *start = cursor->at;
-    if (take(cursor, '"')) {
+    *came_quoted = take(cursor, '"');
+    if (*came_quoted) {
         if (!take_quoted_rest(cursor, local))
             return false;
     } else {
@@ -348,8 +322,8 @@ enum address_result address_parse(const char *text, size_t length, struct addres
     struct text domain = text_on(domain_bytes, sizeof domain_bytes);
     struct cursor cursor = {text, text + length};
 
-    bool bracket = take(&cursor, '<');
-    if (!skip_route(&cursor) || !take_local_part(&cursor, &local))
+    bool bracket = take(&cursor, '<'), came_quoted;
+    if (!skip_route(&cursor) || !take_local_part(&cursor, &local, &came_quoted))
         return ADDRESS_MALFORMED;
     if (take(&cursor, '@') && !take_domain(&cursor, &domain))
         return ADDRESS_MALFORMED;
@@ -361,7 +335,8 @@ enum address_result address_parse(const char *text, size_t length, struct addres
     fold_local(local_bytes, address->sent);
     memcpy(address->local, local_bytes, strlen(local_bytes) + 1);
     memcpy(address->domain, domain_bytes, domain.length + 1);
-    address->quoted = needs_quotes(local_bytes);
+    bool as_it_came = address->sent[0] == '\0'; /* but for capitals in ASCII */
+    address->quoted = (came_quoted || !as_it_came) && needs_quotes(local_bytes);
     address->key[0] = '\0';
     if (domain.length > 0) {
         print_key(address->key, address->local, address->domain, address->quoted);
