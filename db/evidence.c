@@ -23,7 +23,7 @@ void lookup_date_absence(struct lookup *lookup, struct outcome *outcome)
     int64_t last = lookup->before_verified;
     struct ledger_waiting waiting;
     struct digest key = digest_shared(lookup->address->key, strlen(lookup->address->key));
-    if (before.asked == 0 && lookup->stale.standing != STANDING_KNOWN && lookup->resolver->ledger &&
+    if (before.asked == 0 && lookup->stale_verified == 0 && lookup->resolver->ledger &&
         ledger_find_waiting(lookup->resolver->ledger, &key, &waiting)) {
         before = waiting.absence;
         last = waiting.last;
@@ -81,9 +81,9 @@ static void vouch(struct outcome *outcome, enum tier tier, int64_t verified)
 
 static bool stale_vouches(struct lookup *lookup, struct outcome *outcome)
 {
-    if (lookup->stale.standing != STANDING_KNOWN)
+    if (lookup->stale_verified == 0)
         return false;
-    vouch(outcome, TIER_STALE, lookup->stale.verified);
+    vouch(outcome, TIER_STALE, lookup->stale_verified);
     counter_add(COUNT_stale_vouched);
     lookup_trace_outcome(lookup, "the directory is unavailable; stale answer vouches", outcome);
     return true;
@@ -171,10 +171,10 @@ bool lookup_hold(struct lookup *lookup, struct outcome *outcome)
         outcome->vanished_key = key;
         known_good_mark_gone(lookup->resolver->known_good, &key, now);
     }
-    bool in_memcache = lookup->stale.standing == STANDING_KNOWN &&
-                       now - lookup->stale.verified < s->removal_grace_s;
+    bool in_memcache =
+        lookup->stale_verified != 0 && now - lookup->stale_verified < s->removal_grace_s;
     if (in_memcache)
-        hold(lookup, outcome, lookup->stale.verified, now);
+        hold(lookup, outcome, lookup->stale_verified, now);
     else if (in_store && s->removal_grace_s > 0)
         hold(lookup, outcome, entry.confirmed, now);
     return in_memcache;

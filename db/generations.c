@@ -47,6 +47,11 @@ static struct digest name_digest(const char *domain)
     return digest_shared(domain, strlen(domain));
 }
 
+static struct digest memory_key(const char *domain)
+{
+    return digest_local(domain, strlen(domain));
+}
+
 /* One generation as this node remembers it. It is asked for again once it is no longer fresh, but
  * serves on while its server cannot be asked: one dead server must not turn the others off. */
 struct memory {
@@ -54,12 +59,12 @@ struct memory {
     int64_t fresh_until_ms; /* monotonic */
 };
 
-static void remember(struct generations *generations, const struct digest *name,
+static void remember(struct generations *generations, const struct digest *key,
                      const struct digest *value)
 {
     int64_t now = clock_mono_ms();
     struct memory memory = {.value = *value, .fresh_until_ms = now + generations->remember_ms};
-    lru_put(generations->remembered, name, now + GENERATION_KEEP_S * INT64_C(1000), &memory,
+    lru_put(generations->remembered, key, now + GENERATION_KEEP_S * INT64_C(1000), &memory,
             sizeof memory);
 }
 
@@ -98,20 +103,21 @@ static enum memcache_result make(struct generations *generations, const struct d
 static bool generation_of(struct generations *generations, const char *domain,
                           struct deadline deadline, struct trace *trace, struct digest *value)
 {
-    struct digest name = name_digest(domain);
+    struct digest key = memory_key(domain);
     struct memory memory;
     size_t length;
     bool remembered =
-        lru_get(generations->remembered, &name, clock_mono_ms(), &memory, sizeof memory, &length);
+        lru_get(generations->remembered, &key, clock_mono_ms(), &memory, sizeof memory, &length);
     if (remembered && clock_mono_ms() < memory.fresh_until_ms) {
         *value = memory.value;
         return true;
     }
+    struct digest name = name_digest(domain);
     enum memcache_result result = fetch(generations, &name, deadline, trace, value);
     if (result == MEMCACHE_MISS)
         result = make(generations, &name, deadline, trace, value);
     if (result == MEMCACHE_HIT)
-        remember(generations, &name, value);
+        remember(generations, &key, value);
     else if (remembered)
         *value = memory.value;
     return result == MEMCACHE_HIT || remembered;
@@ -131,7 +137,7 @@ bool generations_get(struct generations *generations, const char *domain, struct
 bool generations_advance(struct generations *generations, const char *domain,
                          struct deadline deadline, struct fault *fault)
 {
-    struct digest name = name_digest(domain);
+    struct digest name = name_digest(domain), key = memory_key(domain);
     struct digest fresh = digest_random();
     if (!memcache_put(generations->memcache, MEMCACHE_GENERATION, &name, deadline, fresh.bytes,
                       sizeof fresh.bytes, GENERATION_KEEP_S)) {
@@ -140,6 +146,6 @@ bool generations_advance(struct generations *generations, const char *domain,
                   *domain ? domain : "the whole directory");
         return false;
     }
-    remember(generations, &name, &fresh);
+    remember(generations, &key, &fresh);
     return true;
 }

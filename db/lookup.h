@@ -30,11 +30,11 @@ struct lookup {
     enum lookup_mode mode;
     struct deadline deadline;
     struct trace *trace;
-    struct digest local;   /* the key in the process cache */
-    struct digest shared;  /* the key in memcached */
-    bool shared_is_set;    /* the generations are known, so memcached may be used */
-    struct outcome stale;  /* a KNOWN past its time, else UNAVAILABLE */
-    struct absence before; /* what memcached says of an absence until now; zero: nothing */
+    struct digest local;    /* the key in the process cache */
+    struct digest shared;   /* the key in memcached */
+    bool shared_is_set;     /* the generations are known, so memcached may be used */
+    int64_t stale_verified; /* of a KNOWN past its time; 0: there was none */
+    struct absence before;  /* what memcached says of an absence until now; zero: nothing */
     int64_t before_verified;
 };
 

@@ -138,9 +138,11 @@ static void key_write(const struct memcache *memcache, char kind, const struct d
                       char key[WIRE_KEY_MAX + 1])
 {
     char hex[DIGEST_HEX + 1];
+    struct text text = text_on(key, WIRE_KEY_MAX + 1);
     digest_to_hex(digest, hex);
-    snprintf(key, WIRE_KEY_MAX + 1, "%.*s%c%s", WIRE_KEY_MAX - 1 - DIGEST_HEX, memcache->prefix,
-             kind, hex);
+    text_add(&text, memcache->prefix); /* with which it fits: prefix_check */
+    text_add_char(&text, kind);
+    text_add(&text, hex);
 }
 
 /* The prober: the only one that touches a server while it rests. */

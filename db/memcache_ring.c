@@ -26,6 +26,7 @@ const char *memcache_ring_version(void)
 
 struct memcache_ring {
     memcached_st *handle; /* which never connects */
+    size_t count;
 };
 
 static bool add_server(memcached_st *handle, const struct endpoint *endpoint)
@@ -42,6 +43,7 @@ struct memcache_ring *memcache_ring_create(const struct endpoint *servers, size_
     struct memcache_ring *ring = calloc(1, sizeof *ring);
     if (!ring)
         return NULL;
+    ring->count = count;
     ring->handle = memcached_create(NULL);
     bool made = ring->handle &&
                 memcached_behavior_set(ring->handle, MEMCACHED_BEHAVIOR_KETAMA_WEIGHTED, 1) ==
@@ -65,5 +67,7 @@ void memcache_ring_destroy(struct memcache_ring *ring)
 size_t memcache_ring_choose(const struct memcache_ring *ring, const char *key)
 {
     /* Writes nothing while hosts are not ejected (hash.cc), so it needs no lock. */
+    if (ring->count == 1)
+        return 0;
     return memcached_generate_hash(ring->handle, key, strlen(key));
 }

@@ -176,11 +176,11 @@ static enum wire_result receive(struct wire *wire, struct deadline deadline, str
     wire->have -= wire->next;
     wire->next = 0;
     for (;;) {
-        /* Looked at even if bytes are there: who sends one now and then must not go on for ever. */
-        if (deadline_passed(deadline)) {
-            fault_set(fault, "no complete answer in time");
-            return WIRE_LATE;
-        }
+        /* First: an answer is never there at once. And the deadline is looked at even if bytes are
+         * there: who sends one now and then must not go on for ever. */
+        enum wire_result result = wait_for(wire, POLLIN, deadline, fault);
+        if (result != WIRE_DONE)
+            return result;
         ssize_t got = recv(wire->fd, wire->bytes + wire->have, sizeof wire->bytes - wire->have, 0);
         if (got > 0) {
             wire->have += (size_t)got;
@@ -190,13 +190,8 @@ static enum wire_result receive(struct wire *wire, struct deadline deadline, str
             fault_set(fault, "it closed the connection");
             return WIRE_FAILED;
         }
-        if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            enum wire_result result = wait_for(wire, POLLIN, deadline, fault);
-            if (result != WIRE_DONE)
-                return result;
-        } else if (errno != EINTR) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
             return failed_errno(errno, fault);
-        }
     }
 }
 
@@ -256,16 +251,25 @@ static enum wire_result receive_exactly(struct wire *wire, const char *expected,
     return result;
 }
 
+static bool skip(const char **line, const char *start)
+{
+    size_t length = strlen(start);
+    bool there = strncmp(*line, start, length) == 0;
+    *line += there ? length : 0;
+    return there;
+}
+
 /* "VALUE <key> <flags> <bytes>" of this very key. */
 static bool value_line_read(const char *line, const char *key, size_t *length)
 {
-    char start[WIRE_KEY_MAX + 16], flags[NUMBER_DIGITS + 1], bytes[NUMBER_DIGITS + 1];
+    static const char digits[] = "0123456789";
     uint64_t number;
-    int end = 0;
-    size_t start_length = (size_t)snprintf(start, sizeof start, "VALUE %s ", key);
-    if (start_length >= sizeof start || strncmp(line, start, start_length) != 0 ||
-        sscanf(line + start_length, "%20[0-9] %20[0-9]%n", flags, bytes, &end) != 2 ||
-        line[start_length + (size_t)end] != '\0' || !text_to_number(bytes, VALUE_MAX, &number))
+    if (!skip(&line, "VALUE ") || !skip(&line, key) || !skip(&line, " "))
+        return false;
+    size_t flags = strspn(line, digits);
+    line += flags;
+    if (flags == 0 || flags > NUMBER_DIGITS || !skip(&line, " ") || strlen(line) > NUMBER_DIGITS ||
+        !text_to_number(line, VALUE_MAX, &number))
         return false;
     *length = (size_t)number;
     return true;
@@ -312,8 +316,11 @@ static enum wire_result request(struct wire *wire, const struct wire_call *call,
     if (store) /* set <key> <flags> <exptime> <bytes> */
         text_addf(&text, "%s %s 0 %lld %zu\r\n", call->verb == WIRE_SET ? "set" : "add", call->key,
                   (long long)call->expires_s, call->length);
-    else
-        text_addf(&text, "%s %s\r\n", call->verb == WIRE_GET ? "get" : "delete", call->key);
+    else {
+        text_add(&text, call->verb == WIRE_GET ? "get " : "delete ");
+        text_add(&text, call->key);
+        text_add(&text, "\r\n");
+    }
     if (text.overflow) {
         fault_set(fault, "the key is too long");
         return WIRE_REFUSED;

@@ -132,7 +132,7 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
                             .deadline = deadline,
                             .trace = trace,
                             .local = digest_local(address->key, strlen(address->key))};
-    *outcome = (struct outcome){0};
+    outcome_clear(outcome);
     if (lookup_ask_process_cache(&lookup, outcome))
         return;
     if (lookup_ask_memcache(&lookup, outcome)) {
@@ -140,7 +140,7 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
         lookup_confirm(&lookup, outcome);
         return;
     }
-    *outcome = (struct outcome){0}; /* a cache may have left an answer that is not fresh */
+    outcome_clear(outcome); /* a cache may have left an answer that is not fresh */
     if (mode == LOOKUP_DIRECTORY_DOWN)
         fault_set(&outcome->why, "the directory is taken to be down");
     else
@@ -151,7 +151,7 @@ void resolver_find(struct resolver *resolver, const struct address *address, enu
 void resolver_ask_directory(struct resolver *resolver, const struct address *address,
                             struct deadline deadline, struct trace *trace, struct outcome *outcome)
 {
-    *outcome = (struct outcome){0};
+    outcome_clear(outcome);
     authority_ask(resolver->authority, address, deadline, trace, outcome);
 }
 

@@ -45,7 +45,7 @@ static void keep_as_evidence(struct lookup *lookup, const struct outcome *outcom
     }
     if (outcome->standing == STANDING_KNOWN &&
         now - outcome->verified < vouches_for_s(lookup->resolver->settings))
-        lookup->stale = *outcome;
+        lookup->stale_verified = outcome->verified;
 }
 
 void lookup_trace_outcome(struct lookup *lookup, const char *tier, const struct outcome *outcome)

@@ -14,7 +14,8 @@ struct check {
     struct trace *trace;
     struct circumstances circumstances;
     bool role_is_set;
-    struct address folded; /* {rcpt_addr}, where folding made another key of it; else key is "" */
+    struct address *resolved; /* {rcpt_addr}, once it was looked at */
+    bool folded;              /* it is the same mailbox, and folding made another key of it */
     struct check_result *result;
 };
 
@@ -25,6 +26,14 @@ static bool same_but_for_folding(const struct address *a, const struct address *
     const char *a_key = idn_other_form(a->key, a_bytes, sizeof a_bytes) ? a_bytes : a->key;
     const char *b_key = idn_other_form(b->key, b_bytes, sizeof b_bytes) ? b_bytes : b->key;
     return unicode_same_folded(a_key, b_key);
+}
+
+/* As nearly always: then there is nothing to be learnt from parsing it, too. */
+static bool same_but_for_brackets(const char *argument, const char *resolved)
+{
+    size_t length = strlen(resolved);
+    return argument[0] == '<' && strncmp(argument + 1, resolved, length) == 0 &&
+           strcmp(argument + 1 + length, ">") == 0;
 }
 
 /*
@@ -42,18 +51,20 @@ static void take_resolved(struct check *check, const struct check_request *reque
                           enum address_result *parsed)
 {
     struct check_result *result = check->result;
-    struct address resolved;
     const char *text = request->resolved;
-    enum address_result from_macro = address_parse(text, strlen(text), &resolved);
-    bool both = *parsed == ADDRESS_OK && from_macro == ADDRESS_OK;
     result->recipient = text;
-    if (both && strcmp(result->address.key, resolved.key) == 0)
+    if (*parsed == ADDRESS_OK && same_but_for_brackets(request->argument, text))
         return;
-    if (both && same_but_for_folding(&result->address, &resolved)) {
-        check->folded = resolved;
+    address_clear(check->resolved);
+    enum address_result from_macro = address_parse(text, strlen(text), check->resolved);
+    bool both = *parsed == ADDRESS_OK && from_macro == ADDRESS_OK;
+    if (both && strcmp(result->address.key, check->resolved->key) == 0)
+        return;
+    if (both && same_but_for_folding(&result->address, check->resolved)) {
+        check->folded = true;
         return;
     }
-    result->address = from_macro == ADDRESS_MALFORMED ? (struct address){0} : resolved;
+    result->address = *check->resolved;
     *parsed = from_macro;
     if (!request->resolved_may_be_old)
         return;
@@ -127,10 +138,10 @@ static void find(struct check *check, enum lookup_mode mode)
 {
     struct check_result *result = check->result;
     ask(check, &result->address, mode, &result->outcome);
-    if (check->folded.key[0] != '\0' && result->outcome.standing != STANDING_KNOWN) {
+    if (check->folded && result->outcome.standing != STANDING_KNOWN) {
         struct outcome second;
-        trace_add(check->trace, "and as {rcpt_addr} has it: key %s", check->folded.key);
-        ask(check, &check->folded, mode, &second);
+        trace_add(check->trace, "and as {rcpt_addr} has it: key %s", check->resolved->key);
+        ask(check, check->resolved, mode, &second);
         if (speaks_for_both(&second, &result->outcome))
             result->outcome = second;
     }
@@ -199,14 +210,18 @@ void check_recipient(const struct snapshot *node, const struct check_request *re
     static const struct check_manner as_for_a_client = {LOOKUP_CACHED, false, ROLE_PRIMARY};
     if (!manner)
         manner = &as_for_a_client;
+    struct address resolved; /* beside the check, which is cleared */
     struct check check = {.node = node,
                           .mode = manner->mode,
                           .deadline = deadline_in_ms(settings->lookup_deadline_ms),
                           .trace = trace,
                           .role_is_set = manner->role_is_set,
+                          .resolved = &resolved,
                           .result = result};
     struct circumstances *c = &check.circumstances;
-    memset(result, 0, sizeof *result);
+    address_clear(&result->address);
+    outcome_clear(&result->outcome);
+    result->asked = false;
     c->settings = settings;
     c->outcome = &result->outcome;
     c->role = manner->role_is_set ? manner->role : settings->role;

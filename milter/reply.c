@@ -13,8 +13,9 @@ bool reply_is_5xx(const struct reply_setting *setting)
  * textstring is HT and 32 to 126; RFC 6531 3.7.4 adds UTF-8). Whole or not at all. */
 static void add_safely(struct text *out, const char *bytes)
 {
-    size_t size;
-    for (size_t left = strlen(bytes); left > 0 && !out->overflow; bytes += size, left -= size) {
+    size_t left = strlen(bytes), size = text_plain_length(bytes, left);
+    text_add_bytes(out, bytes, size); /* all of it, nearly always */
+    for (bytes += size, left -= size; left > 0 && !out->overflow; bytes += size, left -= size) {
         bool printable = text_is_printable(bytes, left, &size);
         if (out->length + (printable ? size : 1) >= out->capacity)
             out->overflow = true;
@@ -84,7 +85,11 @@ void reply_render(const struct reply_setting *setting, const char *recipient, co
 void reply_escape_for_libmilter(const char *text, char *escaped, size_t size)
 {
     struct text out = text_on(escaped, size);
-    for (size_t left = strlen(text), step; left > 0; text += step, left -= step) {
+    size_t plain = strcspn(text, "%"), step;
+    plain = text_plain_length(text, plain < size ? plain : size - 1);
+    text_add_bytes(&out, text, plain); /* all of it, nearly always */
+    text += plain;
+    for (size_t left = strlen(text); left > 0; text += step, left -= step) {
         bool percent = *text == '%';
         step = text_utf8_sequence(text, left);
         if (step == 0)

@@ -149,10 +149,11 @@ static bool take_quoted_rest(struct cursor *cursor, struct text *local)
     return true;
 }
 
-static bool take_local_part(struct cursor *cursor, struct text *local)
+static bool take_local_part(struct cursor *cursor, struct text *local, bool *came_quoted)
 {
     const char *start = cursor->at;
-    if (take(cursor, '"')) {
+    *came_quoted = take(cursor, '"');
+    if (*came_quoted) {
         if (!take_quoted_rest(cursor, local))
             return false;
     } else {
@@ -272,19 +273,25 @@ static bool needs_quotes(const char *local)
     return !skip_dot_string(&cursor) || cursor.at != cursor.end;
 }
 
+static void add_quoted(struct text *text, const char *local)
+{
+    text_add_char(text, '"');
+    for (; *local; local++) {
+        if (*local == '"' || *local == '\\')
+            text_add_char(text, '\\');
+        text_add_char(text, *local);
+    }
+    text_add_char(text, '"');
+}
+
 /* RFC 5321 4.1.2: "the form that uses the minimum quoting possible". */
 static void print_key(char key[ADDRESS_KEY_MAX], const char *local, const char *domain, bool quoted)
 {
     struct text text = text_on(key, ADDRESS_KEY_MAX);
     if (quoted)
-        text_add_char(&text, '"');
-    for (; *local; local++) {
-        if (quoted && (*local == '"' || *local == '\\'))
-            text_add_char(&text, '\\');
-        text_add_char(&text, *local);
-    }
-    if (quoted)
-        text_add_char(&text, '"');
+        add_quoted(&text, local);
+    else
+        text_add(&text, local);
     text_add_char(&text, '@');
     text_add(&text, domain);
 }
@@ -302,6 +309,12 @@ static void fold_local(char local[ADDRESS_LOCAL_MAX + 1], char sent[ADDRESS_LOCA
     strcpy(local, folded);
 }
 
+void address_clear(struct address *address)
+{
+    address->local[0] = address->sent[0] = address->domain[0] = address->key[0] = '\0';
+    address->quoted = false;
+}
+
 enum address_result address_parse(const char *text, size_t length, struct address *address)
 {
     char local_bytes[ADDRESS_LOCAL_MAX + 1], domain_bytes[ADDRESS_DOMAIN_MAX + 1];
@@ -309,8 +322,8 @@ enum address_result address_parse(const char *text, size_t length, struct addres
     struct text domain = text_on(domain_bytes, sizeof domain_bytes);
     struct cursor cursor = {text, text + length};
 
-    bool bracket = take(&cursor, '<');
-    if (!skip_route(&cursor) || !take_local_part(&cursor, &local))
+    bool bracket = take(&cursor, '<'), came_quoted;
+    if (!skip_route(&cursor) || !take_local_part(&cursor, &local, &came_quoted))
         return ADDRESS_MALFORMED;
     if (take(&cursor, '@') && !take_domain(&cursor, &domain))
         return ADDRESS_MALFORMED;
@@ -322,7 +335,8 @@ enum address_result address_parse(const char *text, size_t length, struct addres
     fold_local(local_bytes, address->sent);
     memcpy(address->local, local_bytes, strlen(local_bytes) + 1);
     memcpy(address->domain, domain_bytes, domain.length + 1);
-    address->quoted = needs_quotes(local_bytes);
+    bool as_it_came = address->sent[0] == '\0'; /* but for capitals in ASCII */
+    address->quoted = (came_quoted || !as_it_came) && needs_quotes(local_bytes);
     address->key[0] = '\0';
     if (domain.length > 0) {
         print_key(address->key, address->local, address->domain, address->quoted);

@@ -34,6 +34,9 @@ struct address {
     bool quoted;                         /* the canonical local part needs its quotes */
 };
 
+/* None: nobody's. */
+void address_clear(struct address *address);
+
 enum address_result {
     ADDRESS_MALFORMED = 0, /* not a mailbox, too long, or not UTF-8: nothing was set */
     ADDRESS_OK,

@@ -1,6 +1,8 @@
 /*
- * lru - a bounded map from a digest to a few bytes, sharded so that threads seldom meet. When it
- * is full the entry that was used longest ago makes room. Entries expire. Any thread.
+ * lru - a bounded map from a digest_local to a few bytes, sharded so that threads seldom meet. When
+ * it is full the entry that was used longest ago makes room. Entries expire. Any thread.
+ *
+ * The key's own bits choose the bucket, and nobody outside may: so no digest_shared, please.
  *
  * Times are milliseconds on one clock of the caller's choice, which must not step.
  */

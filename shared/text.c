@@ -117,6 +117,14 @@ bool text_is_printable(const char *bytes, size_t length, size_t *size)
            !(sequence == 3 && breaks_or_turns_lines(bytes));
 }
 
+size_t text_plain_length(const char *bytes, size_t length)
+{
+    size_t plain = 0;
+    while (plain < length && bytes[plain] >= 0x20 && bytes[plain] < 0x7f)
+        plain++;
+    return plain;
+}
+
 void text_add_printable(struct text *text, const char *bytes, size_t length)
 {
     for (size_t i = 0, size; i < length && !text->overflow; i += size) {

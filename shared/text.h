@@ -42,6 +42,10 @@ size_t text_utf8_sequence(const char *bytes, size_t length);
  * *size is the length of what stands there, printable or not; a byte that is no UTF-8 counts 1. */
 bool text_is_printable(const char *bytes, size_t length, size_t *size);
 
+/* How many bytes from the beginning are printable ASCII: what most text is made of, and what needs
+ * no closer look. */
+size_t text_plain_length(const char *bytes, size_t length);
+
 /* ASCII only, in place, whatever the locale. */
 void text_lower_ascii(char *string);
 

@@ -561,9 +561,22 @@ static void nobody_waits_for_a_log_that_is_not_read(void **state)
     fclose(reader);
 }
 
+static void plain_text_ends_at_the_first_byte_that_needs_a_look(void **state)
+{
+    (void)state;
+    assert_int_equal(text_plain_length("a ~", 3), 3);
+    assert_int_equal(text_plain_length("a ~", 2), 2);
+    assert_int_equal(text_plain_length("", 0), 0);
+    assert_int_equal(text_plain_length("a\x1f", 2), 1);
+    assert_int_equal(text_plain_length("a\x7f", 2), 1);
+    assert_int_equal(text_plain_length("a\xc3\xa9", 3), 1);
+    assert_int_equal(text_plain_length("a\0b", 3), 1);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plain_text_ends_at_the_first_byte_that_needs_a_look),
         cmocka_unit_test(what_is_added_follows_what_was_there),
         cmocka_unit_test(a_text_that_just_fits_is_no_overflow),
         cmocka_unit_test(a_formatted_text_is_cut_at_the_end),
