@@ -16,7 +16,15 @@ static void job_unlink(struct mysql_jobs *jobs, struct mysql_job *job)
 static void job_free(struct mysql_job *job)
 {
     pthread_cond_destroy(&job->done);
+    pthread_mutex_destroy(&job->lock);
     free(job);
+}
+
+/* Of a job that is done: one of those who hold it has seen it. */
+static void job_let_go(struct mysql_job *job)
+{
+    if (atomic_fetch_sub(&job->holders, 1) == 1)
+        job_free(job);
 }
 
 struct mysql_job *mysql_jobs_join(struct mysql_jobs *jobs, const struct mysql_table *table,
@@ -47,6 +55,7 @@ struct mysql_job *mysql_jobs_add(struct mysql_jobs *jobs, const struct mysql_tab
     job->waiters = 1;
     job->deadline = deadline;
     clock_cond_init(&job->done);
+    pthread_mutex_init(&job->lock, NULL);
 
     struct mysql_job **end = &jobs->first;
     while (*end)
@@ -55,12 +64,25 @@ struct mysql_job *mysql_jobs_add(struct mysql_jobs *jobs, const struct mysql_tab
     return job;
 }
 
+bool mysql_job_wait(struct mysql_job *job, struct deadline deadline)
+{
+    pthread_mutex_lock(&job->lock);
+    while (!job->told && clock_cond_wait(&job->done, &job->lock, deadline))
+        ;
+    bool told = job->told;
+    pthread_mutex_unlock(&job->lock);
+    return told;
+}
+
 void mysql_jobs_leave(struct mysql_jobs *jobs, struct mysql_job *job)
 {
+    if (job->state == JOB_DONE) {
+        job_let_go(job);
+        return;
+    }
     if (--job->waiters > 0 || job->state == JOB_RUNNING)
         return;
-    if (job->state == JOB_QUEUED)
-        job_unlink(jobs, job);
+    job_unlink(jobs, job);
     job_free(job);
 }
 
@@ -91,10 +113,16 @@ void mysql_jobs_finish(struct mysql_jobs *jobs, struct mysql_job *job,
     job->finding = *finding;
     struct text text = text_on(job->notes, sizeof job->notes);
     text_add(&text, notes);
-    if (job->waiters == 0)
-        job_free(job);
-    else
-        pthread_cond_broadcast(&job->done);
+    atomic_store(&job->holders, job->waiters + 1);
+}
+
+void mysql_job_tell(struct mysql_job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    job->told = true;
+    pthread_mutex_unlock(&job->lock);
+    pthread_cond_broadcast(&job->done); /* without the lock: they shall find it free */
+    job_let_go(job);
 }
 
 void mysql_jobs_finish_queued(struct mysql_jobs *jobs, const struct finding *finding)
@@ -102,8 +130,10 @@ void mysql_jobs_finish_queued(struct mysql_jobs *jobs, const struct finding *fin
     struct mysql_job *next;
     for (struct mysql_job *job = jobs->first; job; job = next) {
         next = job->next;
-        if (job->state == JOB_QUEUED)
-            mysql_jobs_finish(jobs, job, finding, finding->why.text);
+        if (job->state != JOB_QUEUED)
+            continue;
+        mysql_jobs_finish(jobs, job, finding, finding->why.text);
+        mysql_job_tell(job);
     }
 }
 

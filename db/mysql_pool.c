@@ -194,29 +194,33 @@ static void trace_notes(struct trace *trace, const char *notes)
     }
 }
 
-/* Lock held. The caller's part of a job, from joining it to leaving it. */
-static void wait_for_answer(struct mysql_pool *pool, const struct mysql_table *table,
-                            const char *key, struct deadline deadline, struct finding *finding,
-                            char notes[MYSQL_NOTES_MAX])
+/* Lock held. The job for this key, which may be there already; NULL when memory is short. */
+static struct mysql_job *begin_job(struct mysql_pool *pool, const struct mysql_table *table,
+                                   const char *key, struct deadline deadline)
 {
     struct mysql_job *job = mysql_jobs_join(&pool->jobs, table, key, deadline);
     if (job) {
         counter_add(COUNT_mysql_joined);
-    } else if ((job = mysql_jobs_add(&pool->jobs, table, key, deadline))) {
-        if (mysql_some_host_is_refusing(pool)) /* then not every worker can take it */
-            pthread_cond_broadcast(&pool->work);
-        else
-            pthread_cond_signal(&pool->work);
-    } else {
-        fault_set(&finding->why, "mysql: %s: out of memory", table->query.path);
-        return;
+        return job;
     }
+    job = mysql_jobs_add(&pool->jobs, table, key, deadline);
+    if (job && mysql_some_host_is_refusing(pool)) /* then not every worker can take it */
+        pthread_cond_broadcast(&pool->work);
+    else if (job)
+        pthread_cond_signal(&pool->work);
+    return job;
+}
 
-    while (job->state != JOB_DONE && clock_cond_wait(&job->done, &pool->lock, deadline))
-        ;
-    if (job->state == JOB_DONE) {
+/* Without the lock: the rest of the caller's part of a job. */
+static void end_job(struct mysql_pool *pool, const struct mysql_table *table, struct mysql_job *job,
+                    struct deadline deadline, struct finding *finding, char notes[MYSQL_NOTES_MAX])
+{
+    bool told = mysql_job_wait(job, deadline);
+    if (!told)
+        pthread_mutex_lock(&pool->lock);
+    if (job->state == JOB_DONE) { /* perhaps since the deadline */
         *finding = job->finding;
-        memcpy(notes, job->notes, sizeof job->notes);
+        memcpy(notes, job->notes, strlen(job->notes) + 1);
     } else {
         finding->late = true;
         fault_set(&finding->why, "mysql %s: %s: no answer by the deadline, the query %s",
@@ -224,16 +228,25 @@ static void wait_for_answer(struct mysql_pool *pool, const struct mysql_table *t
                   job->state == JOB_QUEUED ? "is waiting for a free connection" : "is under way");
     }
     mysql_jobs_leave(&pool->jobs, job);
+    if (!told)
+        pthread_mutex_unlock(&pool->lock);
 }
 
 void mysql_pool_lookup(struct mysql_pool *pool, const struct mysql_table *table, const char *key,
                        struct deadline deadline, struct trace *trace, struct finding *finding)
 {
-    char notes[MYSQL_NOTES_MAX] = "";
+    struct mysql_job *job = NULL;
+    char notes[MYSQL_NOTES_MAX];
+    notes[0] = '\0'; /* the rest is nobody's */
     pthread_mutex_lock(&pool->lock);
-    if (!mysql_all_hosts_rest(pool, &finding->why))
-        wait_for_answer(pool, table, key, deadline, finding, notes);
+    bool rests = mysql_all_hosts_rest(pool, &finding->why);
+    if (!rests)
+        job = begin_job(pool, table, key, deadline);
     pthread_mutex_unlock(&pool->lock);
+    if (job)
+        end_job(pool, table, job, deadline, finding, notes);
+    else if (!rests)
+        fault_set(&finding->why, "mysql: %s: out of memory", table->query.path);
     trace_notes(trace, notes[0] ? notes : finding->why.text);
 }
 

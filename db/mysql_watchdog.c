@@ -25,8 +25,10 @@ static void leave_behind(struct mysql_pool *pool, struct mysql_worker *worker)
     pthread_mutex_unlock(&pool->lock);
     mysql_host_failed(pool, host, &fault);
     pthread_mutex_lock(&pool->lock);
-    if (job)
+    if (job) {
         mysql_jobs_finish(&pool->jobs, job, &finding, finding.why.text);
+        mysql_job_tell(job);
+    }
     if (pool->lost <= mysql_pool_lost_max(pool) && !pool->stopping && !pool->workers[place])
         mysql_worker_start(pool, place);
     pthread_cond_broadcast(&pool->quiet);

@@ -93,6 +93,8 @@ static void worker_run(struct mysql_worker *worker, struct mysql_job *job)
     }
     pthread_cond_broadcast(&pool->quiet);
     pthread_mutex_unlock(&pool->lock);
+    if (answered == ANSWERED)
+        mysql_job_tell(job);
 }
 
 /* What there is to dial without anybody waiting for it. */
