@@ -52,6 +52,8 @@ class Fault:
         directory = self.at_first if first and self.at_first else self.directory
         stages = [WORKS, DOWN] if directory == UNSURE else [directory]
         right = {BY_POSTFIX} if self.hangs else set()
+        if directory == UNSURE and who == UNKNOWN:
+            right.add(HELD[role])  # the sentinels could no longer be asked
         return right.union(*(self._replies(stage, role, who) for stage in stages))
 
     def _replies(self, directory, role, who):
