@@ -66,6 +66,7 @@ def test_a_wrong_password_is_refused(world, directory, node):
 def test_narrower_domain_maps_are_refused(node):
     milter = node(domain_maps="inline:{example.test=1, all.test=1}")
     assert milter.ask("anybody@all.test").code in (250, 450)
+    milter.ask("alice@example.test")  # who may have lost her places in the sample to the other
     line = refused(milter, domain_maps="inline:{all.test=1}")
     assert "for alice@example.test the new configuration says foreign" in line
 

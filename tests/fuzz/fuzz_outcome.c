@@ -10,6 +10,7 @@ static const struct digest our_key, other_key = {{1}};
 static bool outcomes_equal(const struct outcome *a, const struct outcome *b)
 {
     return a->standing == b->standing && a->verified == b->verified &&
+           a->absence.since == b->absence.since && a->absence.asked == b->absence.asked &&
            a->reply.pass == b->reply.pass && strcmp(a->reply.code, b->reply.code) == 0 &&
            strcmp(a->reply.enhanced, b->reply.enhanced) == 0 &&
            strcmp(a->reply.text, b->reply.text) == 0;
