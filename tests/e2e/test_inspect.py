@@ -392,7 +392,8 @@ def test_a_static_map_of_recipients_knows_everybody(world):
 
 def test_a_broken_configuration_is_told_with_its_line(world):
     said = check(world, recipient_map="static:OK")
-    assert said.code == CONFIG and "rcpt-milter.conf:5" in said.stderr and "recipient_maps" in said.stderr
+    assert said.code == CONFIG
+    assert re.search(r"rcpt-milter\.conf:[1-9]\d*: recipient_map: .*recipient_maps", said.stderr)
     assert check(world, sentinel_recipients="nobody").code == CONFIG
 
 
