@@ -1,6 +1,5 @@
 """Private MariaDB and memcached servers on unix sockets."""
 
-import os
 import pathlib
 import shutil
 import socket
@@ -113,11 +112,6 @@ class MariaDB(Process):
         return self.start()
 
     stop = Process.end
-
-    def discard(self):
-        """Nobody will start it again: 80 MB, of which a whole run would leave hundreds."""
-        if not os.environ.get("RCPT_MILTER_KEEP"):
-            shutil.rmtree(self.data, ignore_errors=True)
 
     def watch_queries(self):
         """From now on queries are written down; see queries()."""

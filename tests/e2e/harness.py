@@ -50,8 +50,6 @@ class World:
         for server in reversed(self.servers):
             try:
                 server.stop()
-                if isinstance(server, MariaDB):
-                    server.discard()
             except AssertionError as error:
                 first = first or error
         self.servers.clear()
